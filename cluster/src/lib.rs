@@ -1,1 +1,37 @@
-//! .
+//! Shards, their replication, and the thread that drives it.
+//!
+//! A cluster is a fixed number of shards. Each is one Raft group with its own log and its own range of keys, and a
+//! [`StateMachine`] of the owner's that turns committed commands into writes. This crate knows bytes, not rooms.
+//!
+//! | module | owns |
+//! |---|---|
+//! | `core` | sans-IO: every group of this node, `step(now, inputs) -> outputs`; no clock, disk, socket, thread or randomness |
+//! | `runtime` | the threads around it: the worker (log), the applier (state store), the flusher (durability of the state store, compaction), and the [`Cluster`] handle |
+//! | `machine` | what the owner implements, and the transaction it writes through |
+//! | `keys` | where a shard's keys lie in the one key space |
+//!
+//! What a success means: a quorum of the shard's replicas has synced the entry to its log, and this node has applied it.
+//! What lies in the state store is repaired from the log after a crash: it is written in one batch with the applied index.
+//!
+//! **One broken group stops the process.** raft-rs panics on a broken invariant, and a state machine that cannot apply an
+//! entry must not go on without it. Either is caught, named with its shard and handed to the [`FatalHook`], which aborts
+//! the process unless a test says otherwise: the other replicas go on, and a half-dead node would only mislead them.
+
+mod config;
+mod core;
+mod entry;
+mod error;
+mod fatal;
+mod keys;
+mod machine;
+mod reader;
+mod runtime;
+mod shard;
+
+pub use config::{ClusterConfig, NodeId};
+pub use error::{ApplyError, ClusterError, ProposeError};
+pub use fatal::{Fatal, FatalHook};
+pub use machine::{EntryMeta, Leadership, ShardTxn, StateMachine, StateWriter};
+pub use reader::ShardReader;
+pub use runtime::{Cluster, ClusterStatus, Outcome, Proposal, ShardStatus};
+pub use shard::{ShardId, shard_of};

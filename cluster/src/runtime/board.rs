@@ -1,0 +1,112 @@
+//! What is known of the shards, for whoever looks.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use crate::config::NodeId;
+use crate::core::GroupStatus;
+use crate::machine::Leadership;
+use crate::shard::ShardId;
+
+/// Where a shard stands on this node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ShardStatus {
+    /// The shard.
+    pub shard: ShardId,
+    /// This node's part in it.
+    pub leadership: Leadership,
+    /// The current term.
+    pub term: u64,
+    /// Index up to which the log is known to be committed.
+    pub committed: u64,
+    /// Index up to which it is applied.
+    pub applied: u64,
+    /// First index of the log.
+    pub first_index: u64,
+    /// Last index of the log.
+    pub last_index: u64,
+}
+
+/// Where this node stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClusterStatus {
+    /// This node.
+    pub node: NodeId,
+    /// Requests that wait for the worker.
+    pub queued: usize,
+    /// Bytes of committed entries that wait for the state store.
+    pub unapplied_bytes: u64,
+    /// The shards, ascending.
+    pub shards: Vec<ShardStatus>,
+}
+
+/// Written by the worker after every step, read by anyone.
+pub(super) struct Board {
+    shards: Vec<Mutex<ShardStatus>>,
+    unapplied_bytes: AtomicU64,
+}
+
+impl Board {
+    pub(super) fn new(shards: u32) -> Self {
+        let blank = |shard| ShardStatus {
+            shard: ShardId(shard),
+            leadership: Leadership::Follower { leader: None },
+            term: 0,
+            committed: 0,
+            applied: 0,
+            first_index: 0,
+            last_index: 0,
+        };
+        Self {
+            shards: (0..shards).map(|shard| Mutex::new(blank(shard))).collect(),
+            unapplied_bytes: AtomicU64::new(0),
+        }
+    }
+
+    pub(super) fn set(&self, shard: ShardId, status: GroupStatus) {
+        if let Some(cell) = self.shards.get(shard.0 as usize) {
+            let GroupStatus {
+                leadership,
+                term,
+                committed,
+                applied,
+                first_index,
+                last_index,
+            } = status;
+            let status = ShardStatus {
+                shard,
+                leadership,
+                term,
+                committed,
+                applied,
+                first_index,
+                last_index,
+            };
+            *cell.lock().unwrap_or_else(PoisonError::into_inner) = status;
+        }
+    }
+
+    pub(super) fn set_unapplied_bytes(&self, bytes: u64) {
+        self.unapplied_bytes.store(bytes, Ordering::Relaxed);
+    }
+
+    pub(super) fn shard(&self, shard: ShardId) -> Option<ShardStatus> {
+        let cell = self.shards.get(shard.0 as usize)?;
+        Some(*cell.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    pub(super) fn shards(&self) -> impl Iterator<Item = ShardStatus> {
+        self.shards
+            .iter()
+            .map(|cell| *cell.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    pub(super) fn unapplied_bytes(&self) -> u64 {
+        self.unapplied_bytes.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn len(&self) -> u32 {
+        // Made from a `u32`.
+        self.shards.len() as u32
+    }
+}

@@ -1,0 +1,227 @@
+//! The handle to a running cluster.
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use mimi_hub_storage::{LogStore, StateStore};
+use tokio::sync::{oneshot, watch};
+
+use super::board::{Board, ClusterStatus};
+use super::inbox::{Inbox, Request};
+use super::{recovery, worker};
+use crate::config::{ClusterConfig, NodeId};
+use crate::entry;
+use crate::error::{ClusterError, ProposeError};
+use crate::machine::{Leadership, StateMachine};
+use crate::reader::ShardReader;
+use crate::shard::ShardId;
+
+/// This node's part of a cluster. Clones are handles to the same one; it stops when told to, or with the last of them.
+#[derive(Clone)]
+pub struct Cluster {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    node: NodeId,
+    max_command_bytes: usize,
+    inbox: Arc<Inbox>,
+    board: Arc<Board>,
+    state: Arc<dyn StateStore>,
+    stopped: watch::Receiver<bool>,
+}
+
+impl Cluster {
+    /// Starts this node's replicas from what the stores hold, or creates the cluster when they are empty.
+    ///
+    /// Shards with this node as their only replica are led by it within the first log write; a proposal made right after
+    /// the start finds them led. Entries that the state store lost in a crash are applied again from the log; a read
+    /// barrier waits for that, a bare read does not.
+    ///
+    /// # Errors
+    /// The configuration contradicts itself or the stores, the stores contradict each other, or they fail.
+    pub async fn start(
+        config: ClusterConfig,
+        log: Arc<dyn LogStore>,
+        state: Arc<dyn StateStore>,
+        machine: Arc<dyn StateMachine>,
+    ) -> Result<Self, ClusterError> {
+        config.validate()?;
+        let inbox = Arc::new(Inbox::new(config.max_queued, config.max_queued_bytes));
+        let board = Arc::new(Board::new(config.shards));
+        let (stopped, watched) = watch::channel(false);
+        let inner = Inner {
+            node: config.node,
+            max_command_bytes: config.max_command_bytes,
+            inbox: inbox.clone(),
+            board: board.clone(),
+            state: state.clone(),
+            stopped: watched,
+        };
+        let (begun, started) = oneshot::channel();
+        let stores = worker::Stores { log, state };
+        // Recovery reads the disk: on the worker's own thread, not on the caller's.
+        let run = move || {
+            let recovered = recovery::recover(&config, stores.log.as_ref(), stores.state.as_ref());
+            let worker =
+                recovered.and_then(|groups| worker::Worker::new(&config, groups, stores, machine, inbox, board));
+            match worker {
+                Ok(worker) => {
+                    if begun.send(Ok(())).is_ok() {
+                        worker.run();
+                    }
+                }
+                // Nobody is left to be told when the caller has gone away.
+                Err(error) => drop(begun.send(Err(error))),
+            }
+            stopped.send_replace(true);
+        };
+        std::thread::Builder::new()
+            .name("raft".to_owned())
+            .spawn(run)
+            .map_err(ClusterError::Thread)?;
+        match started.await {
+            Ok(Ok(())) => Ok(Self { inner: Arc::new(inner) }),
+            Ok(Err(error)) => Err(error),
+            Err(_) => Err(ClusterError::Thread(std::io::Error::other(
+                "the worker panicked while it started",
+            ))),
+        }
+    }
+
+    /// The number of shards.
+    pub fn shards(&self) -> u32 {
+        self.inner.board.len()
+    }
+
+    /// This node.
+    pub fn node(&self) -> NodeId {
+        self.inner.node
+    }
+
+    /// Proposes a command to `shard`.
+    ///
+    /// It is enqueued before this returns: of the calls of one thread, and of calls that happen one after the other, those
+    /// that enter the shard's log enter it in their order. One may still be refused with a later one going in
+    /// ([`ProposeError::Overloaded`]), so a command has to carry what it builds on.
+    ///
+    /// The future ends when the command has been committed *and* applied here, with what the state machine returned.
+    /// Dropping it does not withdraw the command.
+    pub fn propose(&self, shard: ShardId, command: impl AsRef<[u8]>) -> Proposal {
+        let command = command.as_ref();
+        let (reply, answer) = oneshot::channel();
+        let limit = self.inner.max_command_bytes;
+        let refused = if command.len() > limit {
+            Some((
+                reply,
+                ProposeError::TooLarge {
+                    bytes: command.len(),
+                    limit,
+                },
+            ))
+        } else {
+            match self.inner.inbox.request(Request::Propose {
+                shard,
+                data: entry::encode(command),
+                reply,
+            }) {
+                Err((Request::Propose { reply, .. }, error)) => Some((reply, error)),
+                Ok(()) | Err(_) => None,
+            }
+        };
+        if let Some((reply, error)) = refused {
+            // The receiver is still in our hands.
+            let _ = reply.send(Err(error));
+        }
+        Proposal { answer }
+    }
+
+    /// Waits until this node's state of `shard` holds everything that was acknowledged before the call (ReadIndex): a read
+    /// of [`reader`](Self::reader) after it is linearizable.
+    ///
+    /// # Errors
+    /// Those of a proposal, except [`ProposeError::Unknown`] when only the node stopped. A read may always be tried again.
+    pub async fn read_barrier(&self, shard: ShardId) -> Result<(), ProposeError> {
+        let (reply, answer) = oneshot::channel();
+        self.inner
+            .inbox
+            .request(Request::Read { shard, reply })
+            .map_err(|(_, error)| error)?;
+        answer.await.unwrap_or(Err(ProposeError::ShuttingDown))
+    }
+
+    /// Reads what this node has applied of `shard`.
+    pub fn reader(&self, shard: ShardId) -> ShardReader {
+        ShardReader::new(self.inner.state.clone(), shard)
+    }
+
+    /// This node's part in `shard`. Of a shard that does not exist, it follows nobody.
+    pub fn leadership(&self, shard: ShardId) -> Leadership {
+        let status = self.inner.board.shard(shard);
+        status.map_or(Leadership::Follower { leader: None }, |status| status.leadership)
+    }
+
+    /// Where this node stands.
+    pub fn status(&self) -> ClusterStatus {
+        ClusterStatus {
+            node: self.inner.node,
+            queued: self.inner.inbox.queued(),
+            unapplied_bytes: self.inner.board.unapplied_bytes(),
+            shards: self.inner.board.shards().collect(),
+        }
+    }
+
+    /// Stops this node's part: refuses new requests, finishes those under way (for no longer than the configured grace),
+    /// flushes the state store and ends the threads. The stores close when every handle and reader is gone.
+    pub async fn stop(&self) {
+        self.inner.inbox.stop();
+        let mut stopped = self.inner.stopped.clone();
+        // An error means that the worker is gone, too.
+        let _ = stopped.wait_for(|stopped| *stopped).await;
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.inbox.stop();
+    }
+}
+
+impl fmt::Debug for Cluster {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Cluster")
+            .field("node", &self.inner.node)
+            .field("shards", &self.shards())
+            .finish_non_exhaustive()
+    }
+}
+
+/// What became of a command.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outcome {
+    /// Its index in the shard's log.
+    pub index: u64,
+    /// What the state machine returned.
+    pub bytes: Vec<u8>,
+}
+
+/// A command under way; see [`Cluster::propose`].
+#[derive(Debug)]
+#[must_use = "the command may be refused, and only the proposal says so"]
+pub struct Proposal {
+    answer: oneshot::Receiver<Result<Outcome, ProposeError>>,
+}
+
+impl Future for Proposal {
+    type Output = Result<Outcome, ProposeError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        // Whoever gave up without an answer may have written the entry before.
+        Pin::new(&mut self.answer)
+            .poll(cx)
+            .map(|answer| answer.unwrap_or(Err(ProposeError::Unknown)))
+    }
+}

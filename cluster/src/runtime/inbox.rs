@@ -1,0 +1,202 @@
+//! Where everything for the worker waits.
+//!
+//! Invariants: requests are taken in the order they were put; they wait in bounded number and bytes. Reports of the other
+//! threads are merged, so that they take no more room than there are shards.
+
+use std::collections::BTreeMap;
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+
+use super::cluster::Outcome;
+use crate::error::ProposeError;
+use crate::fatal::Fatal;
+use crate::shard::ShardId;
+
+/// Where a proposal's outcome goes.
+pub(super) type ProposalReply = oneshot::Sender<Result<Outcome, ProposeError>>;
+/// Where a read's permission goes.
+pub(super) type ReadReply = oneshot::Sender<Result<(), ProposeError>>;
+
+/// Something that a user of the cluster waits for.
+#[derive(Debug)]
+pub(super) enum Request {
+    Propose {
+        shard: ShardId,
+        data: Vec<u8>,
+        reply: ProposalReply,
+    },
+    Read {
+        shard: ShardId,
+        reply: ReadReply,
+    },
+}
+
+/// Everything that waited.
+#[derive(Debug, Default)]
+pub(super) struct Waiting {
+    pub(super) requests: Vec<Request>,
+    /// How far the applier has come.
+    pub(super) applied: BTreeMap<ShardId, u64>,
+    /// How far the flusher has come.
+    pub(super) flushed: BTreeMap<ShardId, u64>,
+    /// Another thread cannot go on.
+    pub(super) fatal: Option<Fatal>,
+    /// No requests will come any more.
+    pub(super) stopping: bool,
+}
+
+impl Waiting {
+    fn is_empty(&self) -> bool {
+        self.requests.is_empty() && self.applied.is_empty() && self.flushed.is_empty() && self.fatal.is_none()
+    }
+}
+
+pub(super) struct Inbox {
+    state: Mutex<State>,
+    wake: Condvar,
+    max_queued: usize,
+    max_queued_bytes: usize,
+}
+
+#[derive(Default)]
+struct State {
+    waiting: Waiting,
+    bytes: usize,
+    /// The worker does not know of `stopping` yet.
+    news: bool,
+}
+
+impl Inbox {
+    pub(super) fn new(max_queued: usize, max_queued_bytes: usize) -> Self {
+        Self {
+            state: Mutex::default(),
+            wake: Condvar::new(),
+            max_queued,
+            max_queued_bytes,
+        }
+    }
+
+    /// Puts a request in, or gives it back with the reason why not.
+    pub(super) fn request(&self, request: Request) -> Result<(), (Request, ProposeError)> {
+        let bytes = match &request {
+            Request::Propose { data, .. } => data.len(),
+            Request::Read { .. } => 0,
+        };
+        let mut state = self.lock();
+        if state.waiting.stopping {
+            return Err((request, ProposeError::ShuttingDown));
+        }
+        let fits = state.waiting.requests.len() < self.max_queued && state.bytes + bytes <= self.max_queued_bytes;
+        if !fits {
+            return Err((request, ProposeError::Overloaded));
+        }
+        state.bytes += bytes;
+        state.waiting.requests.push(request);
+        self.wake.notify_one();
+        Ok(())
+    }
+
+    pub(super) fn applied(&self, shard: ShardId, index: u64) {
+        self.lock().waiting.applied.insert(shard, index);
+        self.wake.notify_one();
+    }
+
+    pub(super) fn flushed(&self, shards: impl IntoIterator<Item = (ShardId, u64)>) {
+        self.lock().waiting.flushed.extend(shards);
+        self.wake.notify_one();
+    }
+
+    pub(super) fn fatal(&self, fatal: Fatal) {
+        self.lock().waiting.fatal.get_or_insert(fatal);
+        self.wake.notify_one();
+    }
+
+    /// Refuses requests from now on.
+    pub(super) fn stop(&self) {
+        let mut state = self.lock();
+        state.waiting.stopping = true;
+        state.news = true;
+        self.wake.notify_one();
+    }
+
+    /// Takes everything that waits; waits for something for at most `timeout`.
+    pub(super) fn take(&self, timeout: Duration) -> Waiting {
+        let state = self.lock();
+        let (mut state, _) = self
+            .wake
+            .wait_timeout_while(state, timeout, |state| state.waiting.is_empty() && !state.news)
+            .unwrap_or_else(PoisonError::into_inner);
+        state.bytes = 0;
+        state.news = false;
+        let stopping = state.waiting.stopping;
+        std::mem::replace(
+            &mut state.waiting,
+            Waiting {
+                stopping,
+                ..Waiting::default()
+            },
+        )
+    }
+
+    /// Refuses what still waits, once nobody takes it any more.
+    pub(super) fn close(&self) {
+        self.stop();
+        for request in self.take(Duration::ZERO).requests {
+            match request {
+                Request::Propose { reply, .. } => drop(reply.send(Err(ProposeError::ShuttingDown))),
+                Request::Read { reply, .. } => drop(reply.send(Err(ProposeError::ShuttingDown))),
+            }
+        }
+    }
+
+    /// How many requests wait.
+    pub(super) fn queued(&self) -> usize {
+        self.lock().waiting.requests.len()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // Nothing in here panics half way through a change.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn propose(inbox: &Inbox, bytes: usize) -> Result<(), ProposeError> {
+        let (reply, _) = oneshot::channel();
+        let request = Request::Propose {
+            shard: ShardId(0),
+            data: vec![0; bytes],
+            reply,
+        };
+        inbox.request(request).map_err(|(_, error)| error)
+    }
+
+    #[test]
+    fn a_full_inbox_refuses_by_count_and_by_bytes() {
+        let inbox = Inbox::new(2, 100);
+        assert_eq!(propose(&inbox, 60), Ok(()));
+        assert_eq!(propose(&inbox, 60), Err(ProposeError::Overloaded));
+        assert_eq!(propose(&inbox, 40), Ok(()));
+        assert_eq!(propose(&inbox, 0), Err(ProposeError::Overloaded));
+        assert_eq!(inbox.take(Duration::ZERO).requests.len(), 2);
+        assert_eq!(propose(&inbox, 100), Ok(()));
+    }
+
+    #[test]
+    fn a_stopped_inbox_wakes_the_worker_once_and_takes_nothing_new() {
+        let inbox = Inbox::new(2, 100);
+        assert_eq!(propose(&inbox, 1), Ok(()));
+        inbox.stop();
+        assert_eq!(propose(&inbox, 1), Err(ProposeError::ShuttingDown));
+        let waiting = inbox.take(Duration::from_secs(60));
+        assert!(waiting.stopping && waiting.requests.len() == 1);
+        let begun = std::time::Instant::now();
+        assert!(inbox.take(Duration::from_millis(20)).stopping);
+        assert!(begun.elapsed() >= Duration::from_millis(20));
+    }
+}

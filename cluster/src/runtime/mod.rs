@@ -1,0 +1,21 @@
+//! The threads around the core, and the handle to them.
+//!
+//! | thread | does | waits for |
+//! |---|---|---|
+//! | worker | drives the core: takes what waits in the inbox, writes the log (one sync for all groups), hands on | the log's disk |
+//! | applier | applies committed entries, writes the state store, answers proposers | the state store |
+//! | flusher | flushes the state store now and then, lets the core compact the logs behind it, reclaims their files | the state store's disk |
+//!
+//! All queues are bounded: the inbox by count and bytes, what is between core and applier by the core's own limits.
+
+mod applier;
+mod board;
+mod cluster;
+mod flusher;
+mod inbox;
+mod logger;
+mod recovery;
+mod worker;
+
+pub use board::{ClusterStatus, ShardStatus};
+pub use cluster::{Cluster, Outcome, Proposal};

@@ -1,0 +1,252 @@
+//! From what the stores hold to what the core starts with.
+//!
+//! Invariant that it checks for every shard: `log start <= applied <= last index`. The log is synced before anything is
+//! applied, and compacted only behind what the state store has flushed, so anything else means that one of the two stores
+//! was lost or replaced.
+
+use mimi_hub_storage::{Durability, GroupId, LogBatch, LogStart, LogStore, StateStore};
+use protobuf::Message;
+use raft::eraftpb::{ConfState, HardState};
+
+use crate::config::ClusterConfig;
+use crate::core::{GroupStart, group_id};
+use crate::error::ClusterError;
+use crate::keys;
+use crate::machine::decode_applied;
+use crate::shard::ShardId;
+
+/// The cluster's own group: it holds records, not a log.
+const CLUSTER_GROUP: GroupId = 0;
+const SHARD_COUNT: &[u8] = b"shards";
+const MEMBERS: &[u8] = b"members";
+
+/// Every group's log begins after this position. Not at 0, so that a replica that joins empty-handed cannot mistake a log
+/// for one it could take from its first entry on: it lacks the members.
+const BEGINNING: LogStart = LogStart { index: 1, term: 1 };
+
+/// What the stores hold of every group, which are created when there are none.
+pub(super) fn recover(
+    config: &ClusterConfig,
+    log: &dyn LogStore,
+    state: &dyn StateStore,
+) -> Result<Vec<GroupStart>, ClusterError> {
+    match log.record(CLUSTER_GROUP, SHARD_COUNT)? {
+        Some(bytes) => {
+            let stored = bytes.as_slice().try_into().map(u32::from_be_bytes);
+            let stored = stored.map_err(|_| ClusterError::Record {
+                shard: ShardId(0),
+                name: "shards",
+            })?;
+            if stored != config.shards {
+                return Err(ClusterError::ShardCount {
+                    stored,
+                    configured: config.shards,
+                });
+            }
+        }
+        None => create(config, log)?,
+    }
+    (0..config.shards)
+        .map(|shard| recover_group(ShardId(shard), log, state))
+        .collect()
+}
+
+/// Writes the first records of every group: one batch, so that a cluster is created whole or not at all.
+fn create(config: &ClusterConfig, log: &dyn LogStore) -> Result<(), ClusterError> {
+    let mut voters: Vec<u64> = config.nodes.iter().map(|node| node.0).collect();
+    voters.sort_unstable();
+    voters.dedup();
+    let members = ConfState {
+        voters,
+        ..ConfState::default()
+    };
+    let mut batch = LogBatch::default();
+    for shard in (0..config.shards).map(ShardId) {
+        let members = members
+            .write_to_bytes()
+            .map_err(|_| ClusterError::Record { shard, name: "members" })?;
+        let write = batch.group(group_id(shard));
+        write.reset = Some(BEGINNING);
+        write.hard_state = Some(HardState {
+            term: BEGINNING.term,
+            commit: BEGINNING.index,
+            ..HardState::default()
+        });
+        write.records.push((MEMBERS.to_vec(), Some(members)));
+    }
+    let shards = config.shards.to_be_bytes().to_vec();
+    batch
+        .group(CLUSTER_GROUP)
+        .records
+        .push((SHARD_COUNT.to_vec(), Some(shards)));
+    Ok(log.append(batch, Durability::Synced)?)
+}
+
+fn recover_group(shard: ShardId, log: &dyn LogStore, state: &dyn StateStore) -> Result<GroupStart, ClusterError> {
+    let group = group_id(shard);
+    let members = log.record(group, MEMBERS)?;
+    let unreadable = || ClusterError::Record { shard, name: "members" };
+    let conf_state = members
+        .and_then(|bytes| ConfState::parse_from_bytes(&bytes).ok())
+        .ok_or_else(unreadable)?;
+    let found = log.group(group)?.ok_or_else(unreadable)?;
+    let applied = match state.get(&keys::applied(shard))? {
+        Some(bytes) => decode_applied(&bytes).ok_or(ClusterError::Record { shard, name: "applied" })?,
+        None if found.start == BEGINNING => BEGINNING.index,
+        None => 0,
+    };
+    if applied < found.start.index || applied > found.last_index {
+        let (first, last) = (found.first_index(), found.last_index);
+        return Err(ClusterError::StateDoesNotFitLog {
+            shard,
+            applied,
+            first,
+            last,
+        });
+    }
+    let tail = log.entries(group, applied + 1, found.last_index + 1, u64::MAX)?;
+    let terms = terms(log, group, found.start, applied)?;
+    Ok(GroupStart {
+        shard,
+        hard_state: found.hard_state,
+        conf_state,
+        start: found.start,
+        terms,
+        applied,
+        tail,
+    })
+}
+
+/// The first index of each term from `start` up to `last`. Terms never fall along a log, so each is found by bisection: a
+/// few reads, however long the log is.
+fn terms(log: &dyn LogStore, group: GroupId, start: LogStart, last: u64) -> Result<Vec<LogStart>, ClusterError> {
+    let mut terms = Vec::new();
+    let mut known = start;
+    while known.index < last && log.term(group, last)? > known.term {
+        let (mut below, mut above) = (known.index, last);
+        // Invariant: the term at `below` is `known.term`, the one at `above` is higher.
+        while above - below > 1 {
+            let middle = below + (above - below) / 2;
+            if log.term(group, middle)? > known.term {
+                above = middle;
+            } else {
+                below = middle;
+            }
+        }
+        known = LogStart {
+            index: above,
+            term: log.term(group, above)?,
+        };
+        terms.push(known);
+    }
+    Ok(terms)
+}
+
+#[cfg(test)]
+mod tests {
+    use mimi_hub_storage::{ClusterId, Entry, MemoryLog, MemoryStore};
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::config::NodeId;
+    use crate::machine::StateWriter;
+
+    fn config(shards: u32) -> ClusterConfig {
+        ClusterConfig::single_node(ClusterId([1; 16]), NodeId(1), shards)
+    }
+
+    #[test]
+    fn a_cluster_is_created_once_and_keeps_its_shards() {
+        let (log, state) = (MemoryLog::default(), MemoryStore::default());
+        let groups = recover(&config(3), &log, &state).unwrap();
+        assert_eq!(groups.iter().map(|group| group.shard.0).collect::<Vec<_>>(), [0, 1, 2]);
+        assert!(
+            groups
+                .iter()
+                .all(|group| group.applied == 1 && group.conf_state.voters == [1])
+        );
+        assert_eq!(recover(&config(3), &log.crash(), &state).unwrap().len(), 3);
+    }
+
+    #[test]
+    fn the_number_of_shards_cannot_change() {
+        let (log, state) = (MemoryLog::default(), MemoryStore::default());
+        recover(&config(3), &log, &state).unwrap();
+        let error = recover(&config(4), &log, &state).unwrap_err();
+        assert!(
+            matches!(
+                error,
+                ClusterError::ShardCount {
+                    stored: 3,
+                    configured: 4
+                }
+            ),
+            "{error:?}"
+        );
+    }
+
+    #[test]
+    fn a_state_store_that_does_not_fit_the_log_is_refused() {
+        let (log, state) = (MemoryLog::default(), MemoryStore::default());
+        recover(&config(1), &log, &state).unwrap();
+        let mut batch = LogBatch::default();
+        let write = batch.group(group_id(ShardId(0)));
+        write.entries = (2..=9)
+            .map(|index| Entry {
+                index,
+                term: 2,
+                ..Entry::default()
+            })
+            .collect();
+        write.compact_to = Some(5);
+        log.append(batch, Durability::Synced).unwrap();
+        let applied = |index| {
+            let mut writer = StateWriter::new(&state);
+            writer.set_applied(ShardId(0), index);
+            writer.commit().unwrap();
+            recover(&config(1), &log, &state)
+        };
+        let lost = recover(&config(1), &log, &MemoryStore::default()).unwrap_err();
+        assert!(
+            matches!(
+                lost,
+                ClusterError::StateDoesNotFitLog {
+                    applied: 0,
+                    first: 6,
+                    last: 9,
+                    ..
+                }
+            ),
+            "{lost:?}"
+        );
+        for wrong in [4, 10] {
+            let error = applied(wrong).unwrap_err();
+            assert!(matches!(error, ClusterError::StateDoesNotFitLog { .. }), "{error:?}");
+        }
+        for (index, tail) in [(5, 4), (7, 2), (9, 0)] {
+            assert_eq!(applied(index).unwrap()[0].tail.len(), tail);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn bisection_finds_every_term(lengths in prop::collection::vec(1_u64..40, 0..8), gap in 1_u64..3) {
+            let log = MemoryLog::default();
+            let mut entries = Vec::new();
+            let mut expected = Vec::new();
+            let mut term = 0;
+            for length in lengths {
+                term += gap;
+                expected.push(LogStart { index: entries.len() as u64 + 1, term });
+                for _ in 0..length {
+                    entries.push(Entry { index: entries.len() as u64 + 1, term, ..Entry::default() });
+                }
+            }
+            let last = entries.len() as u64;
+            let mut batch = LogBatch::default();
+            batch.group(7).entries = entries;
+            log.append(batch, Durability::Synced).unwrap();
+            prop_assert_eq!(terms(&log, 7, LogStart::default(), last).unwrap(), expected);
+        }
+    }
+}
