@@ -27,7 +27,7 @@ use std::{
     time::Duration,
 };
 
-use mimi_hub_proto::ProviderDomain;
+use mimi_hub_proto::uri::ProviderDomain;
 use serde::{Deserialize, Serialize};
 
 pub use error::{ConfigError, Finding};

@@ -11,6 +11,8 @@
 
 mod connection;
 #[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
 mod tests;
 
 use std::{

@@ -5,7 +5,7 @@
 //!
 //! Which host answers for a provider is said by the provider's own directory, but *who* answers is not: whatever host
 //! a URL names, the connection's certificate must authenticate the provider's domain, and `Host` is that domain
-//! (draft-ietf-mimi-protocol, section 5.1). So a directory can send us to any address, and will reach nobody but
+//! (draft-ietf-mimi-protocol, section 4.1). So a directory can send us to any address, and will reach nobody but
 //! itself there.
 //!
 //! - HTTPS with TLS 1.3 and our certificate only; redirects are not followed; no proxy is used.
@@ -30,7 +30,7 @@ use http::{
     StatusCode,
     header::{CONTENT_TYPE, FROM, RETRY_AFTER},
 };
-use mimi_hub_proto::{Directory, ProviderDomain, UrlTemplate};
+use mimi_hub_proto::{Directory, UrlTemplate, uri::ProviderDomain};
 use reqwest::Response;
 use tokio::time::timeout;
 use url::Url;
@@ -38,7 +38,7 @@ use url::Url;
 pub(crate) use error::PeerError;
 
 use crate::{config::Config, error::NodeError, tls::Tls};
-use directory::{Directories, Freshness};
+use directory::{Directories, Freshness, REFRESH_INTERVAL};
 use http_client::HttpClients;
 
 /// The endpoints of other providers that we call.
@@ -86,9 +86,14 @@ impl PeerClient {
     /// # Errors
     /// The HTTP client cannot be set up.
     pub(crate) fn new(config: &Config, tls: Arc<Tls>) -> Result<Self, NodeError> {
+        Self::with_refresh_interval(config, tls, REFRESH_INTERVAL)
+    }
+
+    fn with_refresh_interval(config: &Config, tls: Arc<Tls>, refresh_interval: Duration) -> Result<Self, NodeError> {
+        let ttl = Duration::from_millis(config.delivery.directory_ttl_ms);
         Ok(Self(Arc::new(Inner {
             clients: HttpClients::new(config, tls).map_err(NodeError::PeerClient)?,
-            directories: Directories::new(Duration::from_millis(config.delivery.directory_ttl_ms)),
+            directories: Directories::new(ttl, refresh_interval),
             answer_bytes_max: config.limits.body_bytes_max,
         })))
     }
@@ -190,10 +195,23 @@ impl PeerClient {
 }
 
 impl Endpoint {
+    const ALL: [Self; 5] = [
+        Self::GroupInfo,
+        Self::KeyMaterial,
+        Self::Notify,
+        Self::SubmitMessage,
+        Self::Update,
+    ];
+
+    /// Where `directory` has this endpoint for `parameter`.
     fn url(self, directory: &Directory, parameter: &str) -> Result<Url, PeerError> {
         let text = self.template(directory).expand(parameter);
-        Url::parse(&text).map_err(|_| PeerError::InvalidDirectory {
-            problem: format!("{text} is not a URL"),
+        let url = Url::parse(&text).ok().filter(|url| {
+            // User information would become an Authorization header.
+            url.scheme() == "https" && url.has_host() && url.username().is_empty() && url.password().is_none()
+        });
+        url.ok_or_else(|| PeerError::InvalidDirectory {
+            problem: format!("{text:?} is not the URL of an endpoint"),
         })
     }
 

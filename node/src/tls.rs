@@ -2,7 +2,7 @@
 //!
 //! A [`Tls`] owns what one trio of files (chain, key, roots) means in memory, and the exchange of it without a
 //! restart. Invariants:
-//! - TLS 1.3 only, in both directions, and a certificate from both sides (draft-ietf-mimi-protocol, section 5.1).
+//! - TLS 1.3 only, in both directions, and a certificate from both sides (draft-ietf-mimi-protocol, section 4.1).
 //! - Sessions are never resumed: every connection checks certificates anew, so an expired one, or one whose CA was
 //!   taken away, opens no new connection.
 //! - A failed reload changes nothing; what was loaded stays in force.

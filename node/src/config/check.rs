@@ -4,7 +4,7 @@
 
 use std::{fs, path::Path};
 
-use mimi_hub_proto::ProviderDomain;
+use mimi_hub_proto::uri::ProviderDomain;
 
 use super::{Config, Finding};
 use crate::tls::{Identity, Validity, now_s, read_roots};

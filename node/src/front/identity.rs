@@ -1,4 +1,4 @@
-//! Between which two providers does a request travel? (draft-ietf-mimi-protocol, section 5.1)
+//! Between which two providers does a request travel? (draft-ietf-mimi-protocol, section 4.1)
 //!
 //! [`authenticate`] runs in front of every federation endpoint and checks, in this order:
 //! 1. `From` is one mailbox, an addr-spec whose local part is `mimi`: its domain is the source provider (400).
@@ -19,7 +19,7 @@ use http::{
     header::{FROM, HOST},
     uri::Authority,
 };
-use mimi_hub_proto::ProviderDomain;
+use mimi_hub_proto::uri::ProviderDomain;
 use tracing::info;
 
 use super::problem::Problem;
@@ -140,7 +140,7 @@ mod tests {
         (source.to_string(), target.to_string())
     }
 
-    /// draft-ietf-mimi-protocol, section 5.1: the port of `Host` is ignored.
+    /// draft-ietf-mimi-protocol, section 4.1: the port of `Host` is ignored.
     #[test]
     fn source_and_target_come_from_from_and_host() {
         let expected = ("b.example".to_owned(), "a.example".to_owned());
@@ -161,7 +161,7 @@ mod tests {
         assert_eq!(target, "xn--bcher-kva.example");
     }
 
-    /// draft-ietf-mimi-protocol, section 5.1: addr-spec alone, and the local part is the fixed string `mimi`.
+    /// draft-ietf-mimi-protocol, section 4.1: addr-spec alone, and the local part is the fixed string `mimi`.
     #[test]
     fn a_from_that_is_not_mimi_at_a_domain_is_400() {
         let host = ("host", "a.example");
@@ -228,7 +228,7 @@ mod tests {
         );
     }
 
-    /// draft-ietf-mimi-protocol, section 5.1: the certificate authenticates the source provider's domain.
+    /// draft-ietf-mimi-protocol, section 4.1: the certificate authenticates the source provider's domain.
     #[test]
     fn a_from_that_the_certificate_does_not_cover_is_403() {
         let host = ("host", "a.example");

@@ -14,7 +14,7 @@ use axum::{
     middleware::Next,
     response::{IntoResponse, Response},
 };
-use mimi_hub_proto::ProviderDomain;
+use mimi_hub_proto::uri::ProviderDomain;
 
 use super::{identity::Source, problem::Problem};
 use crate::{config::LimitsConfig, recent::RecentMap};

@@ -9,12 +9,12 @@ use http::{
     StatusCode,
     header::{ACCEPT, FROM},
 };
-use mimi_hub_proto::{Directory, ProviderDomain, WELL_KNOWN_DIRECTORY};
+use mimi_hub_proto::{Directory, WELL_KNOWN_DIRECTORY, uri::ProviderDomain};
 use tokio::{sync::Mutex as AsyncMutex, time::timeout};
 use tracing::debug;
 use url::Url;
 
-use super::{PeerError, http_client::HttpClients, read_body};
+use super::{Endpoint, PeerError, http_client::HttpClients, read_body};
 use crate::recent::RecentMap;
 
 /// A directory has ten URLs.
@@ -23,8 +23,9 @@ const DIRECTORY_BYTES_MAX: usize = 64 * 1024;
 /// Time for one fetch.
 const FETCH_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// A directory younger than this is not fetched anew because of a 404: rooms that are gone answer 404 all the time.
-const REFRESH_INTERVAL: Duration = Duration::from_secs(5);
+/// Neither a 404 nor a fetch that failed makes us fetch the directory of one provider more often than this, as long as
+/// we have one: rooms that are gone answer 404 all the time.
+pub(super) const REFRESH_INTERVAL: Duration = Duration::from_secs(5);
 
 /// Directories remembered at once.
 const PROVIDERS_MAX: usize = 10_000;
@@ -54,9 +55,18 @@ pub(super) async fn fetch(
     let body = timeout(FETCH_TIMEOUT, fetched)
         .await
         .unwrap_or(Err(PeerError::Timeout))?;
-    Directory::from_json(&body).map_err(|error| PeerError::InvalidDirectory {
+    read(&body)
+}
+
+/// A directory all of whose URLs, as far as we use them, lead to an endpoint.
+fn read(json: &[u8]) -> Result<Directory, PeerError> {
+    let directory: Directory = serde_json::from_slice(json).map_err(|error| PeerError::InvalidDirectory {
         problem: error.to_string(),
-    })
+    })?;
+    for endpoint in Endpoint::ALL {
+        endpoint.url(&directory, "identifier")?;
+    }
+    Ok(directory)
 }
 
 /// How old an answer may be.
@@ -79,6 +89,7 @@ pub(super) struct Found {
 #[derive(Debug)]
 pub(super) struct Directories {
     ttl: Duration,
+    refresh_interval: Duration,
     slots: Mutex<RecentMap<ProviderDomain, Arc<Slot>>>,
 }
 
@@ -98,9 +109,10 @@ struct Known {
 }
 
 impl Directories {
-    pub(super) fn new(ttl: Duration) -> Self {
+    pub(super) fn new(ttl: Duration, refresh_interval: Duration) -> Self {
         Self {
             ttl,
+            refresh_interval,
             slots: Mutex::new(RecentMap::new(PROVIDERS_MAX)),
         }
     }
@@ -129,7 +141,9 @@ impl Directories {
         let outcome = match known.failed {
             Some((failed_at, error)) if failed_at >= asked_at => Err(error),
             // With a former one at hand, callers need not wait for a fetch that failed just now.
-            Some((failed_at, error)) if known.found.is_some() && failed_at.elapsed() < REFRESH_INTERVAL => Err(error),
+            Some((failed_at, error)) if known.found.is_some() && failed_at.elapsed() < self.refresh_interval => {
+                Err(error)
+            }
             _ => slot.remember(fetch().await),
         };
         match (outcome, freshness, known.found) {
@@ -151,7 +165,7 @@ impl Directories {
         slot.known().found.filter(|found| {
             let age = now.saturating_duration_since(found.fetched_at);
             match freshness {
-                Freshness::NewerThan(former) => found.fetched_at > former || age < REFRESH_INTERVAL,
+                Freshness::NewerThan(former) => found.fetched_at > former || age < self.refresh_interval,
                 Freshness::WithinTtl => age < self.ttl,
             }
         })

@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use mimi_hub_proto::ProviderDomain;
+use mimi_hub_proto::uri::ProviderDomain;
 use reqwest::{
     Client,
     dns::{Addrs, Name, Resolve, Resolving},
@@ -80,19 +80,14 @@ impl HttpClients {
     /// The client and the URL for a request to `provider` at `url`: the connection goes to `url`'s host, or what
     /// `[peers]` says of it, while TLS and `Host` are about the provider's domain.
     pub(super) fn route(&self, provider: &ProviderDomain, mut url: Url) -> Result<(Client, Url), PeerError> {
-        let invalid = |url: &Url| PeerError::InvalidDirectory {
-            problem: format!("{url} is not an https URL"),
-        };
-        let dial = match url.host_str() {
-            Some(host) if url.scheme() == "https" => host.to_owned(),
-            _ => return Err(invalid(&url)),
-        };
-        if url.set_host(Some(provider.as_str())).is_err() {
-            return Err(invalid(&url));
-        }
-        if self.overrides.contains_key(&dial) && url.set_port(None).is_err() {
-            // A port in the URL would go before the one in `[peers]`.
-            return Err(invalid(&url));
+        let dial = url.host_str().unwrap_or(provider.as_str()).to_owned();
+        // A port in the URL would go before the one in `[peers]`.
+        let is_rewritten = url.set_host(Some(provider.as_str())).is_ok()
+            && (!self.overrides.contains_key(&dial) || url.set_port(None).is_ok());
+        if !is_rewritten {
+            return Err(PeerError::InvalidDirectory {
+                problem: format!("{url} is not the URL of an endpoint"),
+            });
         }
         Ok((self.client(provider, dial)?, url))
     }

@@ -2,7 +2,7 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use mimi_hub_proto::ProviderDomain;
+use mimi_hub_proto::uri::ProviderDomain;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use webpki::{EndEntityCert, KeyUsage};
 
@@ -32,7 +32,7 @@ impl PeerCertificate {
     }
 
     /// Whether the certificate authenticates `domain`: a DNS name among its subject alternative names matches by the
-    /// rules of RFC 6125 (draft-ietf-mimi-protocol, section 5.1), wildcards in the first label included.
+    /// rules of RFC 6125 (draft-ietf-mimi-protocol, section 4.1), wildcards in the first label included.
     pub(crate) fn covers(&self, domain: &ProviderDomain) -> bool {
         let Ok(certificate) = EndEntityCert::try_from(&*self.0) else {
             return false;
