@@ -18,6 +18,7 @@ use hyper_util::{
     server::conn::auto,
 };
 use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
     sync::watch,
     time::{sleep, timeout},
@@ -47,6 +48,9 @@ const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(20);
 /// …and closed when it gives none within this.
 const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// Time for a refused client to read why, and to close.
+const ALERT_LINGER: Duration = Duration::from_secs(1);
+
 /// Everything one connection needs.
 pub(super) struct Connection {
     pub(super) listener: &'static str,
@@ -64,10 +68,12 @@ impl Connection {
         // Subscribed before the handshake: an exchange of the material during it closes this connection too.
         let mut material = self.tls.subscribe();
         let acceptor = TlsAcceptor::from(Arc::clone(&material.borrow_and_update().server));
-        let stream = match timeout(self.limits.handshake_timeout, acceptor.accept(stream)).await {
+        let handshake = acceptor.accept(stream).into_fallible();
+        let stream = match timeout(self.limits.handshake_timeout, handshake).await {
             Ok(Ok(stream)) => stream,
-            Ok(Err(reason)) => {
+            Ok(Err((reason, stream))) => {
                 info!(listener, %peer, %reason, "TLS handshake failed");
+                let_alert_arrive(stream).await;
                 return;
             }
             Err(_) => {
@@ -141,6 +147,20 @@ impl Connection {
                 }
             }
         }
+    }
+}
+
+/// A client of TLS 1.3 sends its first request with the end of its handshake. To close with that unread would reset the
+/// connection, and the reset can overtake the alert which tells the client what is wrong with its certificate.
+async fn let_alert_arrive(mut stream: TcpStream) {
+    let until_closed = async {
+        let mut unread = [0; 1024];
+        if stream.shutdown().await.is_ok() {
+            while stream.read(&mut unread).await.is_ok_and(|count| count > 0) {}
+        }
+    };
+    if timeout(ALERT_LINGER, until_closed).await.is_err() {
+        debug!("a client that was refused did not close its side");
     }
 }
 

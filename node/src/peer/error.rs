@@ -62,6 +62,10 @@ impl PeerError {
             return Self::Timeout;
         }
         let reason = innermost(error);
+        // An alert that comes when HTTP/2 has begun, as one about our certificate does, has only its text left.
+        if reason.starts_with("received fatal alert: ") {
+            return Self::Tls { reason };
+        }
         if error.is_connect() {
             Self::Connect { reason }
         } else {

@@ -1,10 +1,6 @@
 //! Certificate authorities and certificates for tests, made on the spot.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::{fs, os::unix::fs::PermissionsExt, path::PathBuf, sync::Arc};
 
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair,
@@ -82,14 +78,11 @@ impl TlsFolder {
         fs::write(self.path("certificate.pem"), identity.certificate.pem()).unwrap();
         fs::write(self.path("private.key"), identity.key.serialize_pem()).unwrap();
         fs::write(self.path("roots.pem"), roots.0.pem()).unwrap();
+        fs::set_permissions(self.path("private.key"), fs::Permissions::from_mode(0o600)).unwrap();
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
-    }
-
-    pub(crate) fn folder(&self) -> &Path {
-        self.folder.path()
     }
 
     pub(crate) fn files(&self) -> TlsFiles {
