@@ -38,7 +38,7 @@ use url::Url;
 pub(crate) use error::PeerError;
 
 use crate::{config::Config, error::NodeError, tls::Tls};
-use directory::{Directories, Freshness, REFRESH_INTERVAL};
+use directory::{Directories, Found, Freshness, REFRESH_INTERVAL};
 use http_client::HttpClients;
 
 /// The endpoints of other providers that we call.
@@ -107,10 +107,8 @@ impl PeerClient {
         &self,
         our_domain: &ProviderDomain,
         domain: &ProviderDomain,
-    ) -> Result<Arc<Directory>, PeerError> {
-        self.look_up(our_domain, domain, Freshness::WithinTtl)
-            .await
-            .map(|found| found.directory)
+    ) -> Result<Found, PeerError> {
+        self.look_up(our_domain, domain, Freshness::WithinTtl).await
     }
 
     /// Sends `body`, of the type `application/mimi`, from `our_domain` to the endpoint of provider `to`, with
@@ -141,7 +139,7 @@ impl PeerClient {
         parameter: &str,
         body: Bytes,
     ) -> Result<PeerAnswer, PeerError> {
-        let found = self.look_up(our_domain, to, Freshness::WithinTtl).await?;
+        let found = self.directory(our_domain, to).await?;
         let url = endpoint.url(&found.directory, parameter)?;
         let answer = self.send(our_domain, to, url.clone(), body.clone()).await?;
         if answer.status != StatusCode::NOT_FOUND {
@@ -167,7 +165,7 @@ impl PeerClient {
         our_domain: &ProviderDomain,
         domain: &ProviderDomain,
         freshness: Freshness,
-    ) -> Result<directory::Found, PeerError> {
+    ) -> Result<Found, PeerError> {
         let Inner {
             clients, directories, ..
         } = &*self.0;

@@ -36,7 +36,7 @@ use crate::{
 };
 pub(crate) use certificate::{PeerCertificate, Validity};
 pub(crate) use files::{Identity, now_s, read_roots};
-pub(crate) use renewal::keep_fresh;
+pub(crate) use renewal::{POLL, keep_fresh};
 
 /// Where one trio of PEM files is.
 #[derive(Clone, Debug)]

@@ -80,8 +80,9 @@ pub(super) enum Freshness {
 
 /// A directory and when it was fetched.
 #[derive(Clone, Debug)]
-pub(super) struct Found {
-    pub(super) directory: Arc<Directory>,
+pub(crate) struct Found {
+    /// Every URL in it that we use is one.
+    pub(crate) directory: Arc<Directory>,
     pub(super) fetched_at: Instant,
 }
 

@@ -37,7 +37,7 @@ pub(crate) async fn keep_fresh(all: Vec<Arc<Tls>>, poll: Duration) -> Result<(),
             // Files are on a disk, which may be slow or gone.
             let refreshed = tokio::task::spawn_blocking(move || {
                 if !unasked || tls.is_outdated() {
-                    tls.reload_and_log()
+                    tls.reload_and_log();
                 }
             });
             if let Err(panicked) = refreshed.await {
@@ -52,7 +52,7 @@ impl Tls {
         match self.reload() {
             Ok(()) => info!(listener = self.name, "certificates reloaded"),
             Err(error) => {
-                error!(listener = self.name, %error, "certificates not reloaded: the former ones stay in force")
+                error!(listener = self.name, %error, "certificates not reloaded: the former ones stay in force");
             }
         }
     }
