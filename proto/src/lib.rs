@@ -1,1 +1,47 @@
-//! .
+//! Wire formats and pure rules of the MIMI drafts.
+//!
+//! Owns what every other crate must agree on byte for byte: identifiers, the TLS-presentation structs of the
+//! endpoints, the application components of a room, the verbatim MLS objects a hub forwards, MIMI content, and the
+//! decision who may do what in a room. Knows no IO, clock, randomness, async or storage, and does no cryptography.
+//!
+//! Invariants that hold for everything decoded here: no length prefix allocates more than the octets that are
+//! present; trailing octets, unknown enum values and non-minimal prefixes are errors; decoding never recurses without
+//! a bound; `decode(encode(x)) == x` and `encode(decode(b)) == b`.
+//!
+//! Where the drafts leave a choice, `SPEC_NOTES.md` says which one this crate makes, and why.
+
+pub mod components;
+pub mod content;
+mod credential;
+mod directory;
+mod error;
+mod franking;
+mod group_info;
+mod key_material;
+pub mod mls;
+mod notify;
+pub mod policy;
+mod protocol;
+mod ratchet_tree;
+mod submit_message;
+pub mod tls;
+mod update;
+pub mod uri;
+
+pub use credential::ClientIdentity;
+pub use directory::{Directory, UrlTemplate, WELL_KNOWN_DIRECTORY};
+pub use error::{Error, UriFault};
+pub use franking::{Frank, FrankAad, FrankingAgentData, FrankingIntegrityTbs, SERVER_FRANK_LEN, ServerFrankingContext};
+pub use group_info::{
+    GroupInfoCode, GroupInfoRatchetTreeTbe, GroupInfoRequest, GroupInfoRequestTbs, GroupInfoResponse,
+    GroupInfoResponseTbs, PendingProposal,
+};
+pub use key_material::{
+    ClientKeyMaterial, ClientKeyMaterialOutcome, KeyMaterialClientCode, KeyMaterialRequest, KeyMaterialRequestTbs,
+    KeyMaterialResponse, KeyMaterialUserCode, MAX_CLIENTS_PER_USER,
+};
+pub use notify::{FanoutEvent, FanoutMessage, MAX_FANOUT_MESSAGES, decode_all, encode_all};
+pub use protocol::{CONTENT_TYPE, Protocol};
+pub use ratchet_tree::{GroupInfoOption, PartialGroupInfo, RatchetTreeOption, RatchetTreePresence};
+pub use submit_message::{SubmitMessageRequest, SubmitMessageResponse, SubmitResponseCode};
+pub use update::{HandshakeBundle, UpdateOutcome, UpdateRequest, UpdateResponseCode, UpdateRoomResponse};

@@ -1,0 +1,251 @@
+//! The state of a room that decisions are made by.
+
+use std::collections::{BTreeMap, HashMap};
+
+use crate::Error;
+use crate::components::{
+    AppDataDictionary, BASE_ROOM_POLICY, BaseRoomPolicy, Capability, PARTICIPANT_LIST, ParticipantListData, ROLES_LIST,
+    ROOM_METADATA, Role, RoleData, RoomMetaData,
+};
+use crate::uri::UserUri;
+
+/// The role of a user that is not in the participant list.
+pub const NO_ROLE_INDEX: u32 = 0;
+/// The role of those who are banned, if it is also called [`BANNED_ROLE_NAME`].
+pub const BANNED_ROLE_INDEX: u32 = 1;
+/// See [`BANNED_ROLE_INDEX`].
+pub const BANNED_ROLE_NAME: &str = "banned";
+/// The most roles a room may define.
+pub const MAX_ROLES: usize = 256;
+/// The most participants a room may have.
+pub const MAX_PARTICIPANTS: usize = 100_000;
+/// The longest name or description of a role, in octets.
+const MAX_ROLE_TEXT_LEN: usize = 4096;
+/// The most capabilities, or entries of a list of role changes, that one role may have.
+const MAX_ROLE_ENTRIES: usize = 1024;
+
+/// Roles, base policy, participants and metadata of a room, validated, and how many clients each user has in the
+/// room's MLS group.
+///
+/// Invariants: role indexes are unique; every participant has a defined role other than [`NO_ROLE_INDEX`]; no user is
+/// listed twice; the private indexes agree with the lists.
+#[derive(Debug, Clone)]
+pub struct RoomPolicy {
+    roles: RoleData,
+    base: BaseRoomPolicy,
+    participants: ParticipantListData,
+    metadata: Option<RoomMetaData>,
+    /// Where each user is in the list.
+    positions: HashMap<UserUri, usize>,
+    /// Clients in the group, of participants and of others that are left over; never zero.
+    clients: HashMap<UserUri, u32>,
+    counts: BTreeMap<u32, Counts>,
+    total_clients: u64,
+}
+
+/// How many participants have a role.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Counts {
+    pub(super) participants: u32,
+    /// Those of them with a client in the group.
+    pub(super) active: u32,
+}
+
+impl RoomPolicy {
+    /// Reads the components of a room's GroupContext. Roles and participants must be there; without a base policy the
+    /// defaults hold. No user is taken to have clients: see [`RoomPolicy::set_clients`].
+    ///
+    /// # Errors
+    /// A component that is missing, malformed or invalid.
+    pub fn from_dictionary(dictionary: &AppDataDictionary) -> Result<Self, Error> {
+        let missing = |component| Error::ComponentMissing { component };
+        RoomPolicy::new(
+            dictionary.decode(ROLES_LIST)?.ok_or(missing(ROLES_LIST))?,
+            dictionary.decode(BASE_ROOM_POLICY)?.unwrap_or_default(),
+            dictionary.decode(PARTICIPANT_LIST)?.ok_or(missing(PARTICIPANT_LIST))?,
+            dictionary.decode(ROOM_METADATA)?,
+        )
+    }
+
+    /// Validates the parts of a policy.
+    ///
+    /// # Errors
+    /// Which rule is broken.
+    pub fn new(
+        roles: RoleData,
+        base: BaseRoomPolicy,
+        participants: ParticipantListData,
+        metadata: Option<RoomMetaData>,
+    ) -> Result<Self, Error> {
+        check_roles(&roles, &base)?;
+        let limit = MAX_PARTICIPANTS;
+        if participants.participants.len() > limit {
+            return Err(Error::Limit {
+                what: "participants",
+                value: participants.participants.len(),
+                limit,
+            });
+        }
+        let mut positions = HashMap::with_capacity(participants.participants.len());
+        for (position, participant) in participants.participants.iter().enumerate() {
+            if participant.role_index == NO_ROLE_INDEX || roles.get(participant.role_index).is_none() {
+                let value = participant.role_index.into();
+                return Err(Error::UnknownValue {
+                    what: "role_index of a participant",
+                    value,
+                });
+            }
+            if positions.insert(participant.user.clone(), position).is_some() {
+                return Err(Error::Duplicate {
+                    what: "participant",
+                    value: participant.user.to_string(),
+                });
+            }
+        }
+        let mut policy = RoomPolicy {
+            roles,
+            base,
+            participants,
+            metadata,
+            positions,
+            clients: HashMap::new(),
+            counts: BTreeMap::new(),
+            total_clients: 0,
+        };
+        policy.count();
+        Ok(policy)
+    }
+
+    /// Tells how many clients each user has in the room's MLS group; who is not among `clients` has none.
+    pub fn set_clients(&mut self, clients: impl IntoIterator<Item = (UserUri, u32)>) {
+        self.clients = clients.into_iter().filter(|(_, count)| *count > 0).collect();
+        self.count();
+    }
+
+    /// The base policy.
+    pub fn base(&self) -> &BaseRoomPolicy {
+        &self.base
+    }
+
+    /// How many clients a user has in the room's MLS group.
+    pub fn clients_of(&self, user: &UserUri) -> u32 {
+        self.clients.get(user).copied().unwrap_or(0)
+    }
+
+    /// The metadata, if the room has any.
+    pub fn metadata(&self) -> Option<&RoomMetaData> {
+        self.metadata.as_ref()
+    }
+
+    /// The participants.
+    pub fn participants(&self) -> &ParticipantListData {
+        &self.participants
+    }
+
+    /// The role of a participant; nothing for anybody else.
+    pub fn role_of(&self, user: &UserUri) -> Option<&Role> {
+        let position = *self.positions.get(user)?;
+        self.roles.get(self.participants.participants[position].role_index)
+    }
+
+    /// The roles.
+    pub fn roles(&self) -> &RoleData {
+        &self.roles
+    }
+
+    /// Whether the room has the role that `canBan` and `canUnban` speak of, and this is its index.
+    pub(super) fn is_banned_role(&self, role_index: u32) -> bool {
+        role_index == BANNED_ROLE_INDEX
+            && self
+                .roles
+                .get(role_index)
+                .is_some_and(|role| role.role_name == BANNED_ROLE_NAME)
+    }
+
+    pub(super) fn counts(&self, role_index: u32) -> Counts {
+        self.counts.get(&role_index).copied().unwrap_or_default()
+    }
+
+    /// Participants that are not banned.
+    pub(super) fn unbanned(&self) -> u32 {
+        let unbanned = self
+            .counts
+            .iter()
+            .filter(|(role_index, _)| !self.is_banned_role(**role_index));
+        unbanned.map(|(_, counts)| counts.participants).sum()
+    }
+
+    pub(super) fn total_clients(&self) -> u64 {
+        self.total_clients
+    }
+
+    /// This state with other components, and the same clients.
+    pub(super) fn replaced_by(&self, dictionary: &AppDataDictionary) -> Result<RoomPolicy, Error> {
+        let mut policy = RoomPolicy::from_dictionary(dictionary)?;
+        policy.clients.clone_from(&self.clients);
+        policy.count();
+        Ok(policy)
+    }
+
+    fn count(&mut self) {
+        self.counts.clear();
+        for participant in &self.participants.participants {
+            let counts = self.counts.entry(participant.role_index).or_default();
+            counts.participants += 1;
+            counts.active += u32::from(self.clients.contains_key(&participant.user));
+        }
+        self.total_clients = self.clients.values().copied().map(u64::from).sum();
+    }
+}
+
+/// Section 3 on roles, section 5 on fixed membership, section 7.1.1 on open rooms.
+fn check_roles(roles: &RoleData, base: &BaseRoomPolicy) -> Result<(), Error> {
+    let limited = |what, value, limit| {
+        if value > limit {
+            Err(Error::Limit { what, value, limit })
+        } else {
+            Ok(())
+        }
+    };
+    limited("roles", roles.roles.len(), MAX_ROLES)?;
+    let mut indexes: Vec<u32> = roles.roles.iter().map(|role| role.role_index).collect();
+    indexes.sort_unstable();
+    if let Some(pair) = indexes.windows(2).find(|pair| pair[0] == pair[1]) {
+        return Err(Error::Duplicate {
+            what: "role_index",
+            value: pair[0].to_string(),
+        });
+    }
+    for role in &roles.roles {
+        limited("role_name", role.role_name.len(), MAX_ROLE_TEXT_LEN)?;
+        limited("role_description", role.role_description.len(), MAX_ROLE_TEXT_LEN)?;
+        limited("role_capabilities", role.role_capabilities.len(), MAX_ROLE_ENTRIES)?;
+        limited(
+            "authorized_role_changes",
+            role.authorized_role_changes.len(),
+            MAX_ROLE_ENTRIES,
+        )?;
+        for change in &role.authorized_role_changes {
+            limited(
+                "target_role_indexes",
+                change.target_role_indexes.len(),
+                MAX_ROLE_ENTRIES,
+            )?;
+        }
+        if role.role_index != NO_ROLE_INDEX && role.has(Capability::CAN_OPEN_JOIN) {
+            return Err(Error::Invalid {
+                what: "role",
+                why: "canOpenJoin is for role 0 alone",
+            });
+        }
+        let banned = role.role_index == BANNED_ROLE_INDEX && role.role_name == BANNED_ROLE_NAME;
+        let may_add = role.role_index != NO_ROLE_INDEX && !banned && role.has(Capability::CAN_ADD_PARTICIPANT);
+        if base.fixed_membership && may_add {
+            return Err(Error::Invalid {
+                what: "role",
+                why: "canAddParticipant in a room of fixed membership",
+            });
+        }
+    }
+    Ok(())
+}
