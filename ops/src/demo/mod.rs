@@ -1,0 +1,181 @@
+//! `mimi-hub demo`: three providers on this machine play the example flow of draft-ietf-mimi-protocol, section 3, with a
+//! power cut at the hub in the middle of it.
+//!
+//! | module | owns |
+//! |---|---|
+//! | `providers` | the server processes: certificates, configuration, start, kill, restart |
+//! | `play` | the steps |
+//! | `audit` | what must hold after every step, and the count of messages |
+//! | `report` | what is said about it, to people and to programs |
+
+mod audit;
+mod play;
+mod providers;
+mod report;
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use tempfile::TempDir;
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::{OpsError, terminal};
+use play::Play;
+use report::Report;
+
+/// Play the MIMI example flow over three providers on this machine.
+///
+/// Starts a hub (a.example) and two follower providers (b.example, c.example), lets Alice, Bob and Cathy create a room,
+/// add each other, talk and leave, kills the hub in the middle of the conversation, and checks after every step that all
+/// clients and the hub agree. Stays up afterwards to be looked at, until Ctrl-C.
+#[derive(Args, Debug)]
+pub struct DemoArgs {
+    /// End when the play is over, instead of staying up.
+    #[arg(long)]
+    exit: bool,
+    /// Print a JSON object with the results as the last line of the play.
+    #[arg(long)]
+    json: bool,
+    /// Nodes of the hub's cluster. Only 1 for now.
+    #[arg(long, default_value_t = 1)]
+    nodes: u16,
+    /// Folder for certificates, configuration, data and logs; it must be empty or missing, and is kept. Without it a
+    /// temporary folder is used, which is kept only when something fails.
+    #[arg(long, value_name = "DIR")]
+    dir: Option<PathBuf>,
+}
+
+/// Carries out `mimi-hub demo`. The server processes are this same program, started with `serve --config FILE`.
+///
+/// # Errors
+/// [`OpsError::DemoFailed`] when a step failed, [`OpsError::Usage`] for options that cannot be met, or what kept the demo
+/// from starting.
+pub async fn run(args: DemoArgs) -> Result<(), OpsError> {
+    if args.nodes != 1 {
+        return Err(OpsError::Usage(format!(
+            "--nodes {}: the demo runs its hub on one node for now; leave the option out or say --nodes 1",
+            args.nodes
+        )));
+    }
+    let folder = Folder::open(args.dir.as_deref())?;
+    let mut terminate = signal(SignalKind::terminate()).map_err(|error| OpsError::Usage(error.to_string()))?;
+    let mut report = Report::default();
+    terminal::line(&format!("MIMI demo in {}", folder.path().display()));
+
+    // The providers stop when the play is dropped, however that comes about.
+    let mut play = Play::new(folder.path())?;
+    let interrupted = tokio::select! {
+        () = Box::pin(play.run(&mut report)) => false,
+        _ = tokio::signal::ctrl_c() => true,
+        _ = terminate.recv() => true,
+    };
+    if interrupted {
+        report.interrupted();
+    }
+    play.finish(&mut report);
+    report.print_summary();
+    if report.is_failed() {
+        terminal::line(&format!("The logs are kept in {}", folder.path().display()));
+    } else if !args.exit {
+        play.print_tour();
+    }
+    if args.json {
+        terminal::line(&report.to_json()?);
+    }
+    if !args.exit && !interrupted && !report.is_failed() {
+        terminal::line("Running until Ctrl-C.");
+        tokio::select! {
+            _ = tokio::signal::ctrl_c() => {}
+            _ = terminate.recv() => {}
+        }
+    }
+    play.stop().await;
+    folder.close(report.is_failed())?;
+    report.into_result()
+}
+
+/// Where the demo keeps its files.
+enum Folder {
+    Given(PathBuf),
+    Temporary(TempDir),
+}
+
+impl Folder {
+    fn open(given: Option<&Path>) -> Result<Self, OpsError> {
+        let Some(path) = given else {
+            let folder = tempfile::Builder::new().prefix("mimi-demo-").tempdir();
+            return folder
+                .map(Self::Temporary)
+                .map_err(OpsError::file(&std::env::temp_dir()));
+        };
+        std::fs::create_dir_all(path).map_err(OpsError::file(path))?;
+        if std::fs::read_dir(path).map_err(OpsError::file(path))?.next().is_some() {
+            return Err(OpsError::Usage(format!(
+                "--dir {}: the folder is not empty",
+                path.display()
+            )));
+        }
+        // The processes run with other working directories than a relative path is meant for.
+        let path = path.canonicalize().map_err(OpsError::file(path))?;
+        Ok(Self::Given(path))
+    }
+
+    fn path(&self) -> &Path {
+        match self {
+            Self::Given(path) => path,
+            Self::Temporary(folder) => folder.path(),
+        }
+    }
+
+    /// A temporary folder goes, unless there is something to be found in it.
+    fn close(self, keep: bool) -> Result<(), OpsError> {
+        match self {
+            Self::Temporary(folder) if keep => {
+                let _kept: PathBuf = folder.keep();
+                Ok(())
+            }
+            Self::Temporary(folder) => {
+                let path = folder.path().to_owned();
+                folder.close().map_err(OpsError::file(&path))
+            }
+            Self::Given(_) => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn args(nodes: u16, dir: Option<PathBuf>) -> DemoArgs {
+        DemoArgs {
+            exit: true,
+            json: false,
+            nodes,
+            dir,
+        }
+    }
+
+    #[tokio::test]
+    async fn more_than_one_node_is_refused_in_words() {
+        let refused = Box::pin(run(args(3, None))).await.unwrap_err();
+        assert!(
+            matches!(&refused, OpsError::Usage(text) if text.contains("--nodes 3")),
+            "{refused}"
+        );
+    }
+
+    #[tokio::test]
+    async fn a_folder_with_something_in_it_is_left_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("precious"), "x").unwrap();
+        let refused = Box::pin(run(args(1, Some(folder.path().to_owned()))))
+            .await
+            .unwrap_err();
+        assert!(
+            matches!(&refused, OpsError::Usage(text) if text.contains("not empty")),
+            "{refused}"
+        );
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+}
