@@ -9,12 +9,14 @@
 //!
 //! The log is what a success rests on: it is synced before anyone is told. The state store is not on that path: it is
 //! written unsynced, flushed in the background, and repaired from the log after a crash. The twins lose, tear and
-//! refuse writes by a seed ([`FaultPlan`]), and the same conformance suite (`tests/`) runs against all four.
+//! refuse writes by a seed ([`FaultPlan`]), and the same conformance suite (`conformance`) runs against all four.
 //!
 //! A data folder belongs to one node of one cluster for life: [`DataDir`] refuses any other.
 //!
 //! This crate knows bytes and Raft's own records, nothing of rooms, shards or the network.
 
+#[cfg(test)]
+mod conformance;
 mod data_dir;
 mod error;
 mod log;

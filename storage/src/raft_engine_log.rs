@@ -3,10 +3,16 @@
 //! raft-engine keeps entries by group and index and named values by group. On top of it this module keeps each group's
 //! [`LogStart`] as a value, because the engine forgets the term of what it compacted and, once old files are gone, may
 //! show compacted entries again after a restart: whatever lies at or below the start does not exist.
+//!
+//! raft-engine 0.4 caches the last block read per *thread*, by file number and offset, whichever engine it came from: a
+//! thread that reads two engines gets the entries of one from the other, and a purge would even write them down. So every
+//! read goes through [`RaftEngineLog::reading`], which keeps each thread to one engine.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use raft::eraftpb::{Entry, HardState};
@@ -18,6 +24,14 @@ use crate::log::{Durability, GroupId, GroupState, GroupWrite, LogBatch, LogStart
 const HARD_STATE: &[u8] = b"hard_state";
 const START: &[u8] = b"start";
 const RECORD_PREFIX: &[u8] = b"record/";
+
+/// Numbers the engines opened by this process, from 1.
+static OPENED: AtomicU64 = AtomicU64::new(0);
+
+thread_local! {
+    /// The engine whose blocks this thread may have cached; 0 before the first read.
+    static READS: Cell<u64> = const { Cell::new(0) };
+}
 
 /// Tells the engine where an entry's index is.
 struct Entries;
@@ -51,6 +65,8 @@ impl Default for RaftEngineConfig {
 /// The Raft log on raft-engine.
 pub struct RaftEngineLog {
     engine: RaftEngine,
+    /// Of this opening, among all in the process.
+    number: u64,
     path: PathBuf,
     /// The groups' spans. Held over a write, so that it agrees with the engine at every moment it can be read.
     spans: Mutex<BTreeMap<GroupId, Span>>,
@@ -92,11 +108,26 @@ impl RaftEngineLog {
         for group in engine.raft_groups() {
             spans.insert(group, recover_span(&engine, path, group)?);
         }
+        let number = OPENED.fetch_add(1, Ordering::Relaxed) + 1;
         Ok(Self {
             engine,
+            number,
             path: path.to_owned(),
             spans: Mutex::new(spans),
         })
+    }
+
+    /// Runs `read` on a thread that has read no other engine: this one, as a rule.
+    fn reading<T: Send>(&self, read: impl FnOnce() -> Result<T, raft_engine::Error> + Send) -> Result<T, StorageError> {
+        let owner = READS.get();
+        let result = if owner == 0 || owner == self.number {
+            READS.set(self.number);
+            read()
+        } else {
+            let joined = std::thread::scope(|scope| scope.spawn(read).join());
+            joined.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        };
+        result.map_err(|error| self.error(error))
     }
 
     fn spans(&self) -> MutexGuard<'_, BTreeMap<GroupId, Span>> {
@@ -120,10 +151,7 @@ impl RaftEngineLog {
             return Ok(span.start.term);
         }
         span.check(group, index, index + 1)?;
-        let entry = self
-            .engine
-            .get_entry::<Entries>(group, index)
-            .map_err(|error| self.error(error))?;
+        let entry = self.reading(|| self.engine.get_entry::<Entries>(group, index))?;
         entry
             .map(|entry| entry.term)
             .ok_or(StorageError::Unavailable { group, index })
@@ -134,8 +162,11 @@ impl RaftEngineLog {
         to: &mut raft_engine::LogBatch,
         group: GroupId,
         write: &GroupWrite,
-        (before, after): (Span, Span),
+        before: Option<Span>,
+        after: Span,
     ) -> Result<(), raft_engine::Error> {
+        let is_new = before.is_none();
+        let before = before.unwrap_or_default();
         if let Some(last) = self.engine.last_index(group) {
             // Entries that a reset forgets, and those that the engine shows again after a restart, would leave a hole
             // before the new ones, which the engine does not survive.
@@ -153,7 +184,8 @@ impl RaftEngineLog {
                 },
             );
         }
-        if after.start != before.start || write.reset.is_some() {
+        // Also of a group written to for the first time, so that it is there after a restart whatever else is written.
+        if after.start != before.start || write.reset.is_some() || is_new {
             to.put(group, START.to_vec(), encode_start(after.start))?;
         }
         if let Some(hard_state) = &write.hard_state {
@@ -196,11 +228,12 @@ impl LogStore for RaftEngineLog {
         }
         self.span(group, low)?.check(group, low, high)?;
         let limit = usize::try_from(max_bytes).unwrap_or(usize::MAX);
-        let mut entries = Vec::new();
-        self.engine
-            .fetch_entries_to::<Entries>(group, low, high, Some(limit), &mut entries)
-            .map_err(|error| self.error(error))?;
-        Ok(entries)
+        self.reading(|| {
+            let mut entries = Vec::new();
+            self.engine
+                .fetch_entries_to::<Entries>(group, low, high, Some(limit), &mut entries)?;
+            Ok(entries)
+        })
     }
 
     fn term(&self, group: GroupId, index: u64) -> Result<u64, StorageError> {
@@ -216,9 +249,10 @@ impl LogStore for RaftEngineLog {
         let mut write = raft_engine::LogBatch::default();
         let mut after = Vec::new();
         for (group, change) in batch.groups() {
-            let before = spans.get(&group).copied().unwrap_or_default();
+            let known = spans.get(&group).copied();
+            let before = known.unwrap_or_default();
             let span = before.after(group, change, |index| self.term_in(before, group, index))?;
-            self.add(&mut write, group, change, (before, span))
+            self.add(&mut write, group, change, known, span)
                 .map_err(|error| self.error(error))?;
             after.push((group, span));
         }
@@ -253,10 +287,7 @@ impl LogStore for RaftEngineLog {
 
     fn reclaim(&self) -> Result<(), StorageError> {
         // The groups that the engine would like to see compacted are compacted by their owner's own rule.
-        self.engine
-            .purge_expired_files()
-            .map(|_groups| ())
-            .map_err(|error| self.error(error))
+        self.reading(|| self.engine.purge_expired_files().map(|_groups| ()))
     }
 
     fn size_on_disk(&self) -> Result<u64, StorageError> {
