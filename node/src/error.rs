@@ -10,6 +10,9 @@ use crate::config::ConfigError;
 /// Why the process cannot start, or cannot renew what it was started with.
 #[derive(Debug, thiserror::Error)]
 pub enum NodeError {
+    /// The actor system does not start.
+    #[error("cannot start the actors: {0}")]
+    Actors(#[source] io::Error),
     /// The address of a listener is taken or not ours.
     #[error("cannot listen on {listen} for {purpose}: {source}")]
     Bind {
@@ -71,4 +74,31 @@ pub enum NodeError {
         /// What is wrong with them.
         problem: String,
     },
+    /// The replicated log or its shards do not start or run.
+    #[error(transparent)]
+    Cluster(#[from] mimi_hub_cluster::ClusterError),
+    /// The command line's own files, or the data folder.
+    #[error(transparent)]
+    Storage(#[from] mimi_hub_storage::StorageError),
+    /// A record in the store is not readable.
+    #[error(transparent)]
+    Format(#[from] crate::command::FormatError),
+    /// The hub's MLS keys are not usable.
+    #[error(transparent)]
+    HubKeys(#[from] crate::mls::hub_keys::HubKeysError),
+    /// A stored MLS group is not readable.
+    #[error(transparent)]
+    GroupStore(#[from] crate::mls::store::GroupStoreError),
+    /// The MLS library refuses what it accepted before.
+    #[error("MLS: {0}")]
+    Mls(String),
+    /// A stored message or identifier does not decode.
+    #[error(transparent)]
+    Proto(#[from] mimi_hub_proto::Error),
+    /// What was accepted before cannot be carried out again: a mistake of ours, or a damaged store.
+    #[error("a stored event cannot be carried out again: {0}")]
+    Replay(String),
+    /// An actor was started for an entity of another kind: a mistake of ours.
+    #[error("{0} is not of this actor's kind")]
+    WrongEntity(String),
 }

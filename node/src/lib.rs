@@ -1,11 +1,35 @@
-//! .
+//! A clustered MIMI hub: the server.
+//!
+//! The way of a request, by file: [`listener`] takes the connection, `front::identity` says between which providers it
+//! travels, `front::federation` (or `front::local`) finds the operation in `service`, which asks the actor of the room or
+//! user (`actor`); the actor decides (`room`, `user`, `followed`), proposes what it accepted (`command`), `state_machine`
+//! applies it on every replica, the actor replies, and `delivery` sends the event on.
+
+mod actor;
+pub mod cli;
+mod clock;
+pub mod command;
 pub mod config;
+mod delivery;
+pub mod entity;
 mod error;
+mod followed;
 mod front;
+mod hub;
+mod keys;
 mod listener;
 mod logging;
+mod machine;
+pub mod mls;
 mod peer;
+mod read;
 mod recent;
+pub mod room;
+pub mod server;
+mod service;
+mod state_machine;
 mod tls;
+mod user;
+mod wakers;
 
 pub use error::NodeError;

@@ -1,6 +1,54 @@
-//! The HTTP skin: what a request must be before the hub looks at what it asks.
+//! The HTTP skin: what a request must be before the hub looks at what it asks, the routes of both listeners, and the
+//! answers' form. What is asked is carried out in [`crate::service`].
 
 pub(crate) mod body;
+pub(crate) mod federation;
 pub(crate) mod identity;
+pub(crate) mod local;
 pub(crate) mod problem;
 pub(crate) mod rate;
+
+use std::time::Duration;
+
+use axum::extract::{Request, State};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use base64::Engine;
+use http::StatusCode;
+use serde::Serializer;
+
+use self::problem::Problem;
+
+/// Binary values in JSON are standard base64.
+#[expect(clippy::ptr_arg, reason = "serde's `serialize_with` passes the field's own type")]
+pub(crate) fn base64<S: Serializer>(bytes: &Vec<u8>, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&base64::engine::general_purpose::STANDARD.encode(bytes))
+}
+
+/// Middleware: a request that takes longer is answered 503. What it has proposed is not undone: the same request, sent
+/// again, gets its reply.
+pub(crate) async fn time_limit(State(limit): State<Duration>, request: Request, next: Next) -> Response {
+    match tokio::time::timeout(limit, next.run(request)).await {
+        Ok(response) => response,
+        Err(_) => Problem::unavailable().retry_after(1).into_response(),
+    }
+}
+
+pub(crate) async fn no_such_endpoint() -> Problem {
+    Problem::new(
+        StatusCode::NOT_FOUND,
+        "no-such-endpoint",
+        "No such endpoint",
+        "the directory lists the endpoints",
+    )
+}
+
+pub(crate) async fn wrong_method() -> Problem {
+    let detail = "this endpoint is used with another method";
+    Problem::new(
+        StatusCode::METHOD_NOT_ALLOWED,
+        "wrong-method",
+        "Method not allowed",
+        detail,
+    )
+}

@@ -1,0 +1,133 @@
+//! The federation listener's routes: the directory and the endpoints of draft-ietf-mimi-protocol, section 5.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::{Path, Request, State};
+use axum::middleware;
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use bytes::Bytes;
+use http::{StatusCode, header::CONTENT_TYPE};
+use mimi_hub_proto::uri::{ProviderDomain, RoomUri, UserUri};
+use mimi_hub_proto::{Directory, UrlTemplate, WELL_KNOWN_DIRECTORY};
+
+use super::body;
+use super::identity::{self, Source};
+use super::problem::Problem;
+use super::rate::{self, RateLimiter};
+use crate::config::Config;
+use crate::error::NodeError;
+use crate::hub::Hub;
+use crate::service;
+
+/// All routes, behind authentication and the rate limit.
+pub(crate) fn router(hub: &Arc<Hub>) -> Result<Router, NodeError> {
+    let directory = directory(hub.config())?;
+    let served: Arc<[ProviderDomain]> = hub.config().hub.domains.clone().into();
+    let mut router = Router::new()
+        .route(WELL_KNOWN_DIRECTORY, get(move || async move { axum::Json(directory) }))
+        .route("/v1/keyMaterial/{*target}", post(key_material))
+        .route("/v1/update/{*room}", post(update))
+        .route("/v1/submitMessage/{*room}", post(submit_message))
+        .route("/v1/groupInfo/{*room}", post(group_info))
+        .route("/v1/notify/{*room}", post(notify))
+        .fallback(super::no_such_endpoint)
+        .method_not_allowed_fallback(super::wrong_method)
+        .with_state(Arc::clone(hub));
+    if let Some(limiter) = RateLimiter::new(&hub.config().limits) {
+        router = router.layer(middleware::from_fn_with_state(limiter, rate::limit));
+    }
+    Ok(router
+        .layer(middleware::from_fn_with_state(served, identity::authenticate))
+        .layer(middleware::from_fn_with_state(
+            hub.config().limits.request_timeout(),
+            super::time_limit,
+        )))
+}
+
+fn directory(config: &Config) -> Result<Directory, NodeError> {
+    let base = config.public_base();
+    let template = |endpoint: &str, variable: &str| -> Result<UrlTemplate, mimi_hub_proto::Error> {
+        format!("{base}/v1/{endpoint}/{{{variable}}}").parse()
+    };
+    Ok(Directory {
+        key_material: template("keyMaterial", "targetUser")?,
+        update: template("update", "roomId")?,
+        notify: template("notify", "roomId")?,
+        submit_message: template("submitMessage", "roomId")?,
+        group_info: template("groupInfo", "roomId")?,
+        request_consent: None,
+        update_consent: None,
+        identifier_query: None,
+        report_abuse: None,
+        proxy_download: None,
+    })
+}
+
+/// The source provider, the room of the path, and the body.
+async fn about_room(hub: &Hub, path: &str, request: Request) -> Result<(ProviderDomain, RoomUri, Bytes), Problem> {
+    let room = RoomUri::from_path(path).map_err(|error| Problem::malformed_path(&error))?;
+    let (source, body) = source_and_body(hub, request).await?;
+    Ok((source, room, body))
+}
+
+async fn source_and_body(hub: &Hub, request: Request) -> Result<(ProviderDomain, Bytes), Problem> {
+    let source = request
+        .extensions()
+        .get::<Source>()
+        .map(|source| source.0.clone())
+        .ok_or_else(Problem::from_missing)?;
+    let body = body::read(request, mimi_hub_proto::CONTENT_TYPE, &(&hub.config().limits).into()).await?;
+    Ok((source, body))
+}
+
+async fn key_material(
+    State(hub): State<Arc<Hub>>,
+    Path(path): Path<String>,
+    request: Request,
+) -> Result<Response, Problem> {
+    let target = UserUri::from_path(&path).map_err(|error| Problem::malformed_path(&error))?;
+    let (source, body) = source_and_body(&hub, request).await?;
+    Ok(mimi(
+        service::key_material::from_provider(&hub, &source, &target, body).await?,
+    ))
+}
+
+async fn update(State(hub): State<Arc<Hub>>, Path(path): Path<String>, request: Request) -> Result<Response, Problem> {
+    let (source, room, body) = about_room(&hub, &path, request).await?;
+    Ok(mimi(service::update::at_hub(&hub, &source, &room, body).await?))
+}
+
+async fn submit_message(
+    State(hub): State<Arc<Hub>>,
+    Path(path): Path<String>,
+    request: Request,
+) -> Result<Response, Problem> {
+    let (source, room, body) = about_room(&hub, &path, request).await?;
+    Ok(mimi(service::submit_message::at_hub(&hub, &source, &room, body).await?))
+}
+
+async fn group_info(
+    State(hub): State<Arc<Hub>>,
+    Path(path): Path<String>,
+    request: Request,
+) -> Result<Response, Problem> {
+    let (source, room, body) = about_room(&hub, &path, request).await?;
+    Ok(mimi(service::group_info::at_hub(&hub, &source, &room, body).await?))
+}
+
+async fn notify(
+    State(hub): State<Arc<Hub>>,
+    Path(path): Path<String>,
+    request: Request,
+) -> Result<StatusCode, Problem> {
+    let (source, room, body) = about_room(&hub, &path, request).await?;
+    service::notify::notify(&hub, &source, &room, body).await?;
+    Ok(StatusCode::CREATED)
+}
+
+/// An answer of the type `application/mimi`.
+pub(super) fn mimi(body: Bytes) -> Response {
+    ([(CONTENT_TYPE, mimi_hub_proto::CONTENT_TYPE)], body).into_response()
+}

@@ -1,0 +1,144 @@
+//! What all parts of a running node share: configuration, keys, the cluster, the actors, other providers.
+//!
+//! A [`Hub`] is made once, complete, by [`crate::server`]. It holds no state of rooms or users itself.
+
+use std::sync::Arc;
+
+use actix::ArbiterHandle;
+use mimi_hub_cluster::{Cluster, ShardId, shard_of};
+use mimi_hub_proto::uri::{ProviderDomain, RoomUri, UserUri};
+use tokio::runtime::Handle;
+
+use crate::actor::{AskError, Registry, Reply};
+use crate::command::RequestHash;
+use crate::config::Config;
+use crate::delivery::Delivery;
+use crate::entity::EntityId;
+use crate::followed::{FollowedAnswer, FollowedRequest, FollowedRoom};
+use crate::mls::hub_keys::HubKeys;
+use crate::peer::PeerClient;
+use crate::room::entity::HostedRoom;
+use crate::room::{RoomAnswer, RoomRequest};
+use crate::user::state::UserState;
+use crate::user::{UserAnswer, UserRequest};
+use crate::wakers::Wakers;
+
+/// A running node.
+pub(crate) struct Hub {
+    config: Config,
+    keys: HubKeys,
+    cluster: Cluster,
+    peers: PeerClient,
+    runtime: Handle,
+    rooms: Registry<HostedRoom>,
+    followed: Registry<FollowedRoom>,
+    users: Registry<UserState>,
+    delivery: Delivery,
+    wakers: Wakers,
+}
+
+impl Hub {
+    pub(crate) fn new(
+        config: Config,
+        keys: HubKeys,
+        cluster: Cluster,
+        peers: PeerClient,
+        arbiters: &[ArbiterHandle],
+    ) -> Arc<Self> {
+        Arc::new(Hub {
+            config,
+            keys,
+            cluster,
+            peers,
+            runtime: Handle::current(),
+            rooms: Registry::new(arbiters.to_vec()),
+            followed: Registry::new(arbiters.to_vec()),
+            users: Registry::new(arbiters.to_vec()),
+            delivery: Delivery::new(arbiters.to_vec()),
+            wakers: Wakers::default(),
+        })
+    }
+
+    pub(crate) fn config(&self) -> &Config {
+        &self.config
+    }
+
+    pub(crate) fn keys(&self) -> &HubKeys {
+        &self.keys
+    }
+
+    pub(crate) fn cluster(&self) -> &Cluster {
+        &self.cluster
+    }
+
+    pub(crate) fn peers(&self) -> &PeerClient {
+        &self.peers
+    }
+
+    /// The runtime on which requests are served; actors have threads of their own.
+    pub(crate) fn runtime(&self) -> &Handle {
+        &self.runtime
+    }
+
+    pub(crate) fn delivery(&self) -> &Delivery {
+        &self.delivery
+    }
+
+    pub(crate) fn wakers(&self) -> &Wakers {
+        &self.wakers
+    }
+
+    /// Is it one of the domains that this provider serves?
+    pub(crate) fn is_local(&self, domain: &ProviderDomain) -> bool {
+        self.config.hub.domains.contains(domain)
+    }
+
+    /// Where an entity's events and state are.
+    pub(crate) fn shard_of(&self, id: &EntityId) -> ShardId {
+        shard_of(&id.shard_key(), self.cluster.shards())
+    }
+
+    /// Asks a hosted room's actor.
+    pub(crate) async fn ask_room(
+        self: &Arc<Self>,
+        room: &RoomUri,
+        hash: Option<RequestHash>,
+        request: RoomRequest,
+    ) -> Result<Reply<RoomAnswer>, AskError> {
+        self.rooms.ask(self, &EntityId::Room(room.clone()), hash, request).await
+    }
+
+    /// Asks a followed room's actor.
+    pub(crate) async fn ask_followed(
+        self: &Arc<Self>,
+        room: &RoomUri,
+        request: FollowedRequest,
+    ) -> Result<Reply<FollowedAnswer>, AskError> {
+        self.followed
+            .ask(self, &EntityId::Followed(room.clone()), None, request)
+            .await
+    }
+
+    /// Asks a user's actor.
+    pub(crate) async fn ask_user(
+        self: &Arc<Self>,
+        user: &UserUri,
+        hash: Option<RequestHash>,
+        request: UserRequest,
+    ) -> Result<Reply<UserAnswer>, AskError> {
+        self.users.ask(self, &EntityId::User(user.clone()), hash, request).await
+    }
+
+    /// Stops the actors of a shard that another node leads now.
+    pub(crate) fn resign(&self, shard: ShardId) {
+        self.rooms.resign(self, shard);
+        self.followed.resign(self, shard);
+        self.users.resign(self, shard);
+        self.delivery.hand_over(shard);
+    }
+
+    /// How many rooms (hosted, followed) and users are active in memory.
+    pub(crate) fn active_actors(&self) -> [usize; 3] {
+        [self.rooms.active(), self.followed.active(), self.users.active()]
+    }
+}

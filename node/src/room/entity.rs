@@ -1,0 +1,397 @@
+//! The requests that a hosted room's actor takes, and its state with them.
+
+use std::sync::Arc;
+
+use mimi_hub_cluster::ShardReader;
+use mimi_hub_proto::mls::{GroupInfo, ProposalMessage, ProposalRef, RatchetTree};
+use mimi_hub_proto::uri::{ProviderDomain, RoomUri, UserUri};
+use mimi_hub_proto::{
+    GroupInfoRequest, HandshakeBundle, KeyMaterialResponse, SubmitMessageRequest, SubmitMessageResponse, UpdateOutcome,
+    UpdateRoomResponse, tls,
+};
+use serde::Serialize;
+use serde_bytes::ByteBuf;
+
+use super::commit::{CommitBundle, decide_commit, replay_commit};
+use super::create::decide_create;
+use super::event::RoomEvent;
+use super::group_info::{GroupInfoParts, decide_group_info, ratchet_tree};
+use super::handshake::UpdateRefusal;
+use super::key_material::{decide_claimed, may_claim};
+use super::message::decide_message;
+use super::proposals::{advance_proposals, decide_proposals, replay_proposals};
+use super::state::{Checkpoint, RoomLimits, RoomState};
+use crate::actor::{Decision, Entity};
+use crate::command::{Command, Event, Head, decode};
+use crate::entity::EntityId;
+use crate::error::NodeError;
+use crate::hub::Hub;
+use crate::{keys, read};
+
+/// What can be asked of a hosted room.
+pub(crate) enum RoomRequest {
+    /// Make it.
+    Create {
+        creator: UserUri,
+        group_info: GroupInfo,
+        ratchet_tree: RatchetTree,
+    },
+    /// A Commit or Proposals.
+    Update {
+        source: ProviderDomain,
+        bundle: HandshakeBundle,
+    },
+    /// An application message.
+    Submit {
+        source: ProviderDomain,
+        request: SubmitMessageRequest,
+    },
+    /// The GroupInfo, for a client that wants to join.
+    GroupInfo {
+        source: ProviderDomain,
+        request: GroupInfoRequest,
+    },
+    /// May `requester` fetch key material of `target` for this room?
+    MayClaim { requester: UserUri, target: UserUri },
+    /// Key material was fetched for this room from `provider`.
+    Claimed {
+        provider: ProviderDomain,
+        response: KeyMaterialResponse,
+    },
+    /// What the hub knows of it.
+    View,
+}
+
+/// What a hosted room answers when nothing is accepted.
+#[derive(Debug)]
+pub(crate) enum RoomAnswer {
+    BadKeyMaterial(String),
+    CreateRefused(String),
+    Exists,
+    GroupInfo(Box<GroupInfoParts>),
+    MayClaim(bool),
+    NoSuchRoom,
+    NotAuthorized(String),
+    Submit(SubmitMessageResponse),
+    Update(UpdateRoomResponse),
+    View(RoomView),
+}
+
+/// The hub's view of a room, for its provider's gateways.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct RoomView {
+    room: RoomUri,
+    epoch: u64,
+    seq: u64,
+    #[serde(serialize_with = "crate::front::base64")]
+    tree_hash: Vec<u8>,
+    #[serde(serialize_with = "crate::front::base64")]
+    confirmed_transcript_hash: Vec<u8>,
+    participants: Vec<ParticipantView>,
+    clients: Vec<ClientView>,
+    pending_proposals: usize,
+}
+
+#[derive(Debug, Serialize)]
+struct ParticipantView {
+    user: UserUri,
+    role: u32,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ClientView {
+    client: mimi_hub_proto::uri::ClientUri,
+    user: UserUri,
+    leaf_index: u32,
+}
+
+/// A hosted room in its actor.
+pub(crate) struct HostedRoom {
+    hub: Arc<Hub>,
+    room: RoomUri,
+    /// `None` until the room is made.
+    state: Option<RoomState>,
+}
+
+impl HostedRoom {
+    fn limits(hub: &Hub) -> RoomLimits {
+        let room = &hub.config().room;
+        RoomLimits {
+            past_epochs_max: room.past_epochs_max,
+            pending_proposals_max: room.pending_proposals_max,
+            members_max: room.members_max,
+            checkpoint_handshake_bytes: room.checkpoint_handshake_bytes,
+        }
+    }
+
+    fn create(
+        &mut self,
+        at_ms: u64,
+        creator: &UserUri,
+        group_info: &GroupInfo,
+        tree: &RatchetTree,
+    ) -> Decision<RoomAnswer> {
+        if self.state.is_some() {
+            return Decision::Answer(RoomAnswer::Exists);
+        }
+        let hub = &self.hub;
+        let is_local = |domain: &ProviderDomain| hub.is_local(domain);
+        match decide_create(
+            &self.room,
+            creator,
+            &Self::limits(hub),
+            hub.keys(),
+            &is_local,
+            group_info,
+            tree,
+        ) {
+            Ok((event, state)) => {
+                self.state = Some(state);
+                let reply = format!("{{\"acceptedTimestamp\":{at_ms}}}").into_bytes();
+                Decision::Accept {
+                    event: Event::Room(event),
+                    reply,
+                }
+            }
+            Err(refusal) => Decision::Answer(RoomAnswer::CreateRefused(refusal.to_string())),
+        }
+    }
+}
+
+impl Entity for HostedRoom {
+    type Request = RoomRequest;
+    type Answer = RoomAnswer;
+
+    fn load(hub: &Arc<Hub>, reader: &ShardReader, id: &EntityId, head: &Head) -> Result<Self, NodeError> {
+        let EntityId::Room(room) = id else {
+            return Err(NodeError::WrongEntity(id.to_string()));
+        };
+        let state = match reader.get(&keys::checkpoint(id))? {
+            Some(bytes) => {
+                let checkpoint: Checkpoint = decode(&bytes)?;
+                let mut state = RoomState::from_checkpoint(room.clone(), Self::limits(hub), checkpoint)?;
+                replay(&mut state, reader, id, head.checkpoint_seq)?;
+                Some(state)
+            }
+            None => None,
+        };
+        Ok(HostedRoom {
+            hub: Arc::clone(hub),
+            room: room.clone(),
+            state,
+        })
+    }
+
+    fn decide(&mut self, seq: u64, at_ms: u64, request: RoomRequest) -> Result<Decision<RoomAnswer>, NodeError> {
+        if let RoomRequest::Create {
+            creator,
+            group_info,
+            ratchet_tree,
+        } = &request
+        {
+            return Ok(self.create(at_ms, creator, group_info, ratchet_tree));
+        }
+        let hub = Arc::clone(&self.hub);
+        let is_local = |domain: &ProviderDomain| hub.is_local(domain);
+        let Some(state) = &mut self.state else {
+            return Ok(Decision::Answer(RoomAnswer::NoSuchRoom));
+        };
+        Ok(match request {
+            RoomRequest::Create { .. } => Decision::Answer(RoomAnswer::Exists),
+            RoomRequest::Update { source, bundle } => match update(state, at_ms, &source, &is_local, &bundle)? {
+                Ok(event) => {
+                    let outcome = UpdateOutcome::Success {
+                        accepted_timestamp: at_ms,
+                    };
+                    let response = UpdateRoomResponse {
+                        error_description: String::new(),
+                        outcome,
+                    };
+                    Decision::Accept {
+                        event: Event::Room(event),
+                        reply: tls::encode(&response),
+                    }
+                }
+                Err(refusal) => Decision::Answer(RoomAnswer::Update(refusal.into())),
+            },
+            RoomRequest::Submit { source, request } => match decide_message(state, &source, &is_local, &request) {
+                Ok(event) => {
+                    let response = SubmitMessageResponse::Accepted {
+                        accepted_timestamp: at_ms,
+                        frank: None,
+                    };
+                    Decision::Accept {
+                        event: Event::Room(event),
+                        reply: tls::encode(&response),
+                    }
+                }
+                Err(response) => Decision::Answer(RoomAnswer::Submit(response)),
+            },
+            RoomRequest::GroupInfo { source, request } => match decide_group_info(state, &source, &request) {
+                Ok(parts) => Decision::Answer(RoomAnswer::GroupInfo(Box::new(parts))),
+                Err(denied) => Decision::Answer(RoomAnswer::NotAuthorized(denied.to_string())),
+            },
+            RoomRequest::MayClaim { requester, target } => {
+                Decision::Answer(RoomAnswer::MayClaim(may_claim(state, &requester, &target)))
+            }
+            RoomRequest::Claimed { provider, response } => match decide_claimed(at_ms, &provider, &response) {
+                Ok(event) => {
+                    state.forget_expired_key_packages(at_ms);
+                    if let RoomEvent::KeyPackagesClaimed {
+                        provider,
+                        user,
+                        packages,
+                    } = &event
+                    {
+                        packages
+                            .iter()
+                            .for_each(|package| state.remember_key_package(provider, user, package));
+                    }
+                    Decision::Accept {
+                        event: Event::Room(event),
+                        reply: tls::encode(&response),
+                    }
+                }
+                Err(bad) => Decision::Answer(RoomAnswer::BadKeyMaterial(bad.to_string())),
+            },
+            RoomRequest::View => Decision::Answer(RoomAnswer::View(view(state, seq - 1))),
+        })
+    }
+
+    fn follow_up(&mut self) -> Option<Event> {
+        let checkpoint = self.state.as_mut()?.take_due_checkpoint()?;
+        Some(Event::Room(RoomEvent::Checkpoint(checkpoint)))
+    }
+
+    fn events_max(hub: &Hub) -> u64 {
+        hub.config().retention.events_max_per_room
+    }
+}
+
+/// Decides an update and advances the state.
+fn update(
+    state: &mut RoomState,
+    at_ms: u64,
+    source: &ProviderDomain,
+    is_local: &dyn Fn(&ProviderDomain) -> bool,
+    bundle: &HandshakeBundle,
+) -> Result<Result<RoomEvent, UpdateRefusal>, NodeError> {
+    match bundle {
+        HandshakeBundle::Commit {
+            commit,
+            welcome,
+            group_info,
+            ratchet_tree: _,
+        } => {
+            let bundle = CommitBundle {
+                commit,
+                welcome: welcome.as_ref(),
+                group_info,
+            };
+            let mut decision = match decide_commit(state, source, is_local, bundle) {
+                Ok(decision) => decision,
+                Err(refusal) => return Ok(Err(refusal)),
+            };
+            state.advance_commit(decision.staged, decision.changes, decision.after, &decision.accepted)?;
+            if let Some(welcome) = &mut decision.accepted.welcome {
+                // The hub has the tree itself: what the committer sends of it need not be trusted.
+                welcome.ratchet_tree = ByteBuf::from(tls::encode(&ratchet_tree(state)?));
+            }
+            Ok(Ok(RoomEvent::Commit(decision.accepted)))
+        }
+        HandshakeBundle::Proposals {
+            proposal,
+            more_proposals,
+        } => {
+            let messages: Vec<&ProposalMessage> = std::iter::once(proposal).chain(more_proposals).collect();
+            let decision = match decide_proposals(state, at_ms, source, is_local, &messages) {
+                Ok(decision) => decision,
+                Err(refusal) => return Ok(Err(refusal)),
+            };
+            let event = decision.event.clone();
+            advance_proposals(state, decision)?;
+            Ok(Ok(event))
+        }
+    }
+}
+
+/// Carries out again what happened after the checkpoint.
+fn replay(state: &mut RoomState, reader: &ShardReader, id: &EntityId, checkpoint_seq: u64) -> Result<(), NodeError> {
+    for (mark, _) in read::prefix(reader, &keys::state_marks(id))? {
+        let seq = keys::trailing_seq(&mark);
+        if seq <= checkpoint_seq {
+            continue;
+        }
+        let Some(record) = reader.get(&keys::event(id, seq))? else {
+            return Err(NodeError::Replay(format!("event {seq} of {id} is missing")));
+        };
+        let Command::Accepted(accepted) = decode(&record)? else {
+            continue;
+        };
+        match &accepted.event {
+            Event::Room(RoomEvent::Commit(commit)) => replay_commit(state, commit)?,
+            Event::Room(RoomEvent::Proposals { messages, .. }) => replay_proposals(state, accepted.at_ms, messages)?,
+            Event::Room(RoomEvent::KeyPackagesClaimed {
+                provider,
+                user,
+                packages,
+            }) => {
+                packages
+                    .iter()
+                    .for_each(|package| state.remember_key_package(provider, user, package));
+            }
+            _ => {}
+        }
+    }
+    // What a replay would have as due was proposed when it happened.
+    drop(state.take_due_checkpoint());
+    Ok(())
+}
+
+fn view(state: &RoomState, seq: u64) -> RoomView {
+    let context = state.group.group_context();
+    let participants = &state.policy.participants().participants;
+    RoomView {
+        room: state.room.clone(),
+        epoch: state.epoch(),
+        seq,
+        tree_hash: context.tree_hash().to_vec(),
+        confirmed_transcript_hash: context.confirmed_transcript_hash().to_vec(),
+        participants: participants
+            .iter()
+            .map(|participant| ParticipantView {
+                user: participant.user.clone(),
+                role: participant.role_index,
+            })
+            .collect(),
+        clients: state
+            .members
+            .iter()
+            .map(|(leaf, identity)| ClientView {
+                client: identity.client().clone(),
+                user: identity.user().clone(),
+                leaf_index: *leaf,
+            })
+            .collect(),
+        pending_proposals: state.pending.len(),
+    }
+}
+
+impl From<UpdateRefusal> for UpdateRoomResponse {
+    fn from(refusal: UpdateRefusal) -> Self {
+        let error_description = refusal.to_string();
+        let outcome = match refusal {
+            UpdateRefusal::WrongEpoch { current } => UpdateOutcome::WrongEpoch { current_epoch: current },
+            UpdateRefusal::NotAllowed(_) => UpdateOutcome::NotAllowed,
+            UpdateRefusal::InvalidProposal { proposals, .. } => UpdateOutcome::InvalidProposal {
+                invalid_proposals: proposals.into_iter().map(ProposalRef::new).collect(),
+            },
+        };
+        UpdateRoomResponse {
+            error_description,
+            outcome,
+        }
+    }
+}

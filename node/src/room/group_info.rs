@@ -1,0 +1,196 @@
+//! GroupInfo: checking the one that a Commit brings, and giving it to those who may join (draft-ietf-mimi-protocol, 5.6).
+
+use mimi_hub_proto::mls::{
+    CipherSuite, CommitMessage, Extension, ExternalSender, GroupContextFields, GroupInfo, RatchetTree,
+};
+use mimi_hub_proto::policy::{Actor, Change, authorize};
+use mimi_hub_proto::uri::{ProviderDomain, RoomUri};
+use mimi_hub_proto::{
+    ClientIdentity, GroupInfoOption, GroupInfoRatchetTreeTbe, GroupInfoRequest, GroupInfoResponse,
+    GroupInfoResponseTbs, PendingProposal, RatchetTreeOption, tls,
+};
+use openmls::group::StagedCommit;
+use openmls::prelude::LeafNodeIndex;
+use tls_codec::Serialize;
+
+use super::handshake::UpdateRefusal;
+use super::state::RoomState;
+use crate::error::NodeError;
+use crate::mls::crypto;
+use crate::mls::hub_keys::HubKeys;
+
+/// The new epoch's GroupInfo, whole: it describes exactly the group that the Commit makes, and the committer has signed
+/// it, so that whoever joins by it joins the same group.
+pub(super) fn check(
+    state: &RoomState,
+    staged: &StagedCommit,
+    commit: &CommitMessage,
+    signer: u32,
+    option: &GroupInfoOption,
+) -> Result<Vec<u8>, UpdateRefusal> {
+    let group_info = match option {
+        GroupInfoOption::Full(group_info) => group_info,
+        GroupInfoOption::Partial(partial) => {
+            let extensions = bytes_of(staged.group_context().extensions())?;
+            let extensions: Vec<Extension> = tls::decode_exact(&extensions).map_err(UpdateRefusal::not_allowed)?;
+            let context = GroupContextFields {
+                cipher_suite: CipherSuite(state.group.ciphersuite().into()),
+                group_id: state.group.group_id().as_slice(),
+                epoch: staged.group_context().epoch().as_u64(),
+                tree_hash: staged.group_context().tree_hash(),
+                confirmed_transcript_hash: staged.group_context().confirmed_transcript_hash(),
+                extensions: &extensions,
+            };
+            let (added, signature) = (partial.group_info_extensions(), partial.signature());
+            &GroupInfo::assemble(&context, added, commit.confirmation_tag(), signer, signature)
+                .map_err(UpdateRefusal::not_allowed)?
+        }
+    };
+    let wrong = |what: &str| {
+        Err(UpdateRefusal::not_allowed(format!(
+            "the GroupInfo is not that of the new epoch: {what}"
+        )))
+    };
+    if group_info.has_ratchet_tree() {
+        return wrong("it contains the ratchet tree, which goes beside it");
+    }
+    if group_info.signer() != signer {
+        return wrong("another member has signed it");
+    }
+    if group_info.confirmation_tag() != commit.confirmation_tag() {
+        return wrong("its confirmation tag differs");
+    }
+    if group_info.group_context().as_bytes() != bytes_of(staged.group_context())? {
+        return wrong("its group context differs");
+    }
+    let key = match commit.commit().path_leaf() {
+        Some(leaf) => leaf.signature_key(),
+        None => {
+            let leaf = state.group.leaf(LeafNodeIndex::new(signer));
+            leaf.ok_or_else(|| UpdateRefusal::not_allowed("the committer's leaf is blank"))?
+                .signature_key()
+                .as_slice()
+        }
+    };
+    let scheme = state.group.ciphersuite().signature_algorithm();
+    match crypto::verify_with_label(
+        scheme,
+        key,
+        "GroupInfoTBS",
+        group_info.to_be_signed(),
+        group_info.signature(),
+    ) {
+        Ok(()) => Ok(group_info.as_bytes().to_vec()),
+        Err(_) => wrong("its signature is not the committer's"),
+    }
+}
+
+fn bytes_of(value: &impl Serialize) -> Result<Vec<u8>, UpdateRefusal> {
+    value.tls_serialize_detached().map_err(UpdateRefusal::not_allowed)
+}
+
+/// What a joiner receives, before it is encrypted and signed (which needs no state, and happens outside the actor).
+#[derive(Debug)]
+pub(crate) struct GroupInfoParts {
+    pub(crate) room: RoomUri,
+    pub(crate) tbe: GroupInfoRatchetTreeTbe,
+}
+
+/// Why a GroupInfo is not given.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct NotAuthorized(pub(crate) String);
+
+/// Who may have the GroupInfo: a participant's client, asking through its own provider, that may join by itself.
+pub(crate) fn decide_group_info(
+    state: &RoomState,
+    source: &ProviderDomain,
+    request: &GroupInfoRequest,
+) -> Result<GroupInfoParts, NotAuthorized> {
+    let denied = |reason: &dyn std::fmt::Display| NotAuthorized(reason.to_string());
+    let identity =
+        ClientIdentity::from_credential(request.tbs.requesting_credential.as_ref()).map_err(|e| denied(&e))?;
+    if identity.user().provider() != *source {
+        return Err(denied(&format!("{} is not a user of {source}", identity.user())));
+    }
+    let suite =
+        crypto::supported(request.tbs.cipher_suite).ok_or_else(|| denied(&"the cipher suite is not supported"))?;
+    crypto::verify_with_label(
+        suite.signature_algorithm(),
+        request.tbs.requesting_signature_key.as_bytes(),
+        "GroupInfoRequestTBS",
+        &tls::encode(&request.tbs),
+        &request.signature,
+    )
+    .map_err(|_| denied(&"the request's signature is not valid"))?;
+    if state.leaving.contains(identity.user()) {
+        return Err(denied(&"this user is leaving the room"));
+    }
+    authorize(
+        &state.policy,
+        Actor::NewMember(identity.user()),
+        &[Change::AddOwnClient],
+    )
+    .map_err(|e| denied(&e))?;
+    parts(state).map_err(|error| denied(&error))
+}
+
+fn parts(state: &RoomState) -> Result<GroupInfoParts, NodeError> {
+    let pending_proposals = state
+        .pending
+        .iter()
+        .map(|pending| {
+            Ok(PendingProposal {
+                proposal: tls::decode_exact(&pending.message)?,
+                hub_accepted_time: pending.at_ms,
+            })
+        })
+        .collect::<Result<_, mimi_hub_proto::Error>>()?;
+    let tbe = GroupInfoRatchetTreeTbe {
+        group_info: tls::decode_exact(&state.group_info)?,
+        ratchet_tree: RatchetTreeOption::Full(ratchet_tree(state)?),
+        pending_proposals,
+    };
+    Ok(GroupInfoParts {
+        room: state.room.clone(),
+        tbe,
+    })
+}
+
+/// The current epoch's ratchet tree.
+pub(crate) fn ratchet_tree(state: &RoomState) -> Result<RatchetTree, NodeError> {
+    let octets = state
+        .group
+        .export_ratchet_tree()
+        .tls_serialize_detached()
+        .map_err(|e| NodeError::Mls(e.to_string()))?;
+    Ok(tls::decode_exact(&octets)?)
+}
+
+/// Encrypts to the requester and signs as the hub.
+pub(crate) fn seal(
+    keys: &HubKeys,
+    request: &GroupInfoRequest,
+    parts: &GroupInfoParts,
+) -> Result<GroupInfoResponse, NodeError> {
+    let suite = crypto::supported(request.tbs.cipher_suite)
+        .ok_or_else(|| NodeError::Mls("the cipher suite is not supported".to_owned()))?;
+    let scheme = suite.signature_algorithm();
+    let hub_sender: ExternalSender = tls::decode_exact(&keys.external_sender(scheme)?)?;
+    let encrypted_groupinfo_and_tree = crypto::encrypt_with_label(
+        suite,
+        request.tbs.group_info_public_key.as_bytes(),
+        "GroupInfo and ratchet_tree encryption",
+        parts.room.as_str().as_bytes(),
+        &tls::encode(&parts.tbe),
+    )
+    .map_err(|error| NodeError::Mls(format!("{error:?}")))?;
+    let tbs = GroupInfoResponseTbs {
+        room_id: parts.room.clone(),
+        cipher_suite: request.tbs.cipher_suite,
+        hub_sender,
+        encrypted_groupinfo_and_tree,
+    };
+    let signature = keys.sign(scheme, "GroupInfoResponseTBS", &tls::encode(&tbs))?;
+    Ok(GroupInfoResponse::Success { tbs, signature })
+}

@@ -1,0 +1,25 @@
+//! A hosted room: an event-sourced state machine.
+//!
+//! - [`event`]: what can happen to it (what is stored and replicated);
+//! - [`state`]: its MLS epoch, participant list and policy in memory, rebuilt from a checkpoint and the events since;
+//! - [`create`], [`commit`], [`proposals`], [`message`], [`key_material`], [`group_info`]: `decide`, one file a request;
+//! - [`fan_out`]: what each destination receives of an event;
+//! - [`entity`]: the requests a room's actor takes, in one list.
+//!
+//! `decide` is pure: state, time and request in, an event or a typed refusal out. It changes nothing; `advance` does, and
+//! cannot fail on what `decide` accepted.
+
+pub(crate) mod app_data;
+pub mod commit;
+pub mod create;
+pub(crate) mod entity;
+pub mod event;
+pub(crate) mod fan_out;
+pub(crate) mod group_info;
+pub(crate) mod handshake;
+pub(crate) mod key_material;
+pub mod message;
+pub mod proposals;
+pub mod state;
+
+pub(crate) use self::entity::{RoomAnswer, RoomRequest};

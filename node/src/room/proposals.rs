@@ -1,0 +1,243 @@
+//! `decide` for proposals that are sent ahead of a Commit: a leaving user's above all (draft-ietf-mimi-protocol, 3.5).
+//!
+//! The hub keeps them, tells everybody, and holds every later Commit of the epoch to them. So a bundle is accepted only if
+//! all that is pending can be committed together; and from then on a user whose removal is pending may neither send nor
+//! commit.
+
+use std::collections::BTreeSet;
+
+use mimi_hub_proto::mls::{ProposalMessage, Sender};
+use mimi_hub_proto::policy::{Actor, Change, authorize};
+use mimi_hub_proto::uri::{ProviderDomain, UserUri};
+use mimi_hub_proto::{ClientIdentity, tls};
+use openmls::framing::ProcessedMessageContent;
+use openmls::group::QueuedProposal;
+use openmls::messages::proposals::Proposal;
+use serde_bytes::ByteBuf;
+
+use super::app_data;
+use super::event::RoomEvent;
+use super::handshake::{self, UpdateRefusal};
+use super::state::{Pending, PendingEffect, RoomState};
+use crate::error::NodeError;
+use crate::mls::store::GroupStore;
+
+/// Proposals that are accepted, with all that [`advance_proposals`] needs.
+pub struct ProposalsDecision {
+    /// What goes into the log.
+    pub event: RoomEvent,
+    queued: Vec<(QueuedProposal, Pending)>,
+    leaving: Vec<UserUri>,
+}
+
+/// Decides a bundle of proposals that `source` has sent.
+///
+/// # Errors
+/// The draft's refusals; nothing of the bundle is kept then.
+pub fn decide_proposals(
+    state: &RoomState,
+    at_ms: u64,
+    source: &ProviderDomain,
+    is_local: &dyn Fn(&ProviderDomain) -> bool,
+    messages: &[&ProposalMessage],
+) -> Result<ProposalsDecision, UpdateRefusal> {
+    if state.pending.len() + messages.len() > state.limits.pending_proposals_max {
+        return Err(UpdateRefusal::not_allowed(
+            "too many proposals are pending: one of the members has to commit",
+        ));
+    }
+    let mut queued = Vec::new();
+    for message in messages {
+        let (proposal, pending) = process_one(state, at_ms, source, message)?;
+        let reference = pending.reference.as_slice();
+        let known = state.pending.iter().chain(queued.iter().map(|(_, pending)| pending));
+        if known.into_iter().any(|known: &Pending| known.reference == reference) {
+            return Err(invalid("this proposal is pending already", &pending.reference));
+        }
+        queued.push((proposal, pending));
+    }
+    let leaving = check_together(state, &queued)?;
+    authorize_each(state, &queued)?;
+    let event = RoomEvent::Proposals {
+        messages: queued.iter().map(|(_, pending)| pending.message.clone()).collect(),
+        fan_out: state
+            .active_providers()
+            .into_iter()
+            .filter(|domain| !is_local(domain))
+            .collect(),
+    };
+    Ok(ProposalsDecision { event, queued, leaving })
+}
+
+/// Keeps proposals that were decided.
+pub(crate) fn advance_proposals(state: &mut RoomState, decision: ProposalsDecision) -> Result<(), NodeError> {
+    for (proposal, pending) in decision.queued {
+        state.group.add_proposal(&GroupStore::forgetting(), proposal)?;
+        state.pending.push(pending);
+    }
+    state.leaving.extend(decision.leaving);
+    Ok(())
+}
+
+/// Keeps again proposals that were accepted before.
+pub(crate) fn replay_proposals(state: &mut RoomState, at_ms: u64, messages: &[ByteBuf]) -> Result<(), NodeError> {
+    let refused = |refusal: UpdateRefusal| NodeError::Replay(refusal.to_string());
+    let mut queued = Vec::new();
+    for message in messages {
+        let message: ProposalMessage = tls::decode_exact(message)?;
+        let source = handshake::sender_identity(state, &message)
+            .map_err(refused)?
+            .user()
+            .provider();
+        queued.push(process_one(state, at_ms, &source, &message).map_err(refused)?);
+    }
+    let leaving = check_together(state, &queued).map_err(refused)?;
+    let event = RoomEvent::Proposals {
+        messages: Vec::new(),
+        fan_out: Vec::new(),
+    };
+    advance_proposals(state, ProposalsDecision { event, queued, leaving })
+}
+
+/// One proposal: its sender, its validity, and whether its sender may make it.
+fn process_one(
+    state: &RoomState,
+    at_ms: u64,
+    source: &ProviderDomain,
+    message: &ProposalMessage,
+) -> Result<(QueuedProposal, Pending), UpdateRefusal> {
+    handshake::check_epoch(state, message.group_id(), message.epoch())?;
+    let sender = handshake::sender_identity(state, message)?;
+    handshake::check_source(&sender, source)?;
+    let processed = handshake::process(state, message.as_bytes())?;
+    let ProcessedMessageContent::ProposalMessage(proposal) = processed.into_content() else {
+        return Err(UpdateRefusal::not_allowed("not a member's proposal"));
+    };
+    let proposal = *proposal;
+    let reference = proposal.proposal_reference_ref().as_slice().to_vec();
+    let (effect, changes) = effect_of(state, &sender, message, &proposal)?;
+    // "MUST prevent it from sending any proposals except for Remove and SelfRemove for its users"
+    if state.leaving.contains(sender.user()) && !matches!(effect, PendingEffect::RemoveLeaf(_)) {
+        return Err(UpdateRefusal::not_allowed("this user is leaving the room"));
+    }
+    let message = ByteBuf::from(tls::encode(message));
+    Ok((
+        proposal,
+        Pending {
+            message,
+            reference,
+            at_ms,
+            effect,
+            proposer: sender.user().clone(),
+            changes,
+        },
+    ))
+}
+
+/// Every proposer may do all that it has pending, with the new ones, together: taking oneself off the list is only allowed
+/// along with the removal of all own clients.
+fn authorize_each(state: &RoomState, queued: &[(QueuedProposal, Pending)]) -> Result<(), UpdateRefusal> {
+    let fresh: BTreeSet<&UserUri> = queued.iter().map(|(_, pending)| &pending.proposer).collect();
+    for proposer in fresh {
+        let all = state.pending.iter().chain(queued.iter().map(|(_, pending)| pending));
+        let own: Vec<&Pending> = all.filter(|pending| pending.proposer == *proposer).collect();
+        let changes: Vec<Change> = own.iter().flat_map(|pending| pending.changes.iter().cloned()).collect();
+        authorize(&state.policy, Actor::Participant(proposer), &changes).map_err(|denied| {
+            let queued = queued.iter().filter(|(_, pending)| pending.proposer == *proposer);
+            UpdateRefusal::InvalidProposal {
+                reason: denied.to_string(),
+                proposals: queued.map(|(_, pending)| pending.reference.clone()).collect(),
+            }
+        })?;
+    }
+    Ok(())
+}
+
+/// What the proposal will do, and what its sender must be authorised for.
+fn effect_of(
+    state: &RoomState,
+    sender: &ClientIdentity,
+    message: &ProposalMessage,
+    proposal: &QueuedProposal,
+) -> Result<(PendingEffect, Vec<Change>), UpdateRefusal> {
+    match proposal.proposal() {
+        Proposal::Remove(remove) => {
+            let leaf = remove.removed().u32();
+            let removed = state
+                .members
+                .get(&leaf)
+                .ok_or_else(|| UpdateRefusal::invalid(format!("leaf {leaf} is blank")))?;
+            let change = if removed.user() == sender.user() {
+                Change::RemoveOwnClient
+            } else {
+                Change::RemoveClient {
+                    user: removed.user().clone(),
+                }
+            };
+            Ok((PendingEffect::RemoveLeaf(leaf), vec![change]))
+        }
+        Proposal::SelfRemove => match message.sender() {
+            Sender::Member(leaf) => Ok((PendingEffect::RemoveLeaf(leaf), vec![Change::RemoveOwnClient])),
+            _ => Err(UpdateRefusal::invalid("only members remove themselves")),
+        },
+        Proposal::Update(update) => {
+            if handshake::identity_of(update.leaf_node().credential())? != *sender {
+                return Err(UpdateRefusal::invalid("the updated leaf names another client"));
+            }
+            Ok((PendingEffect::Other, Vec::new()))
+        }
+        Proposal::AppDataUpdate(_) => {
+            let update = app_data::app_data_update(message.proposal())?;
+            let update = update.ok_or_else(|| UpdateRefusal::invalid("not an AppDataUpdate"))?;
+            let changes = app_data::resolve(state, Vec::new(), vec![update.clone()])?.all;
+            Ok((PendingEffect::AppData(update), changes))
+        }
+        other => Err(UpdateRefusal::not_allowed(format!(
+            "{:?} proposals are not accepted here",
+            other.proposal_type()
+        ))),
+    }
+}
+
+/// All that is pending must fit together: no leaf is removed twice, no user changed twice, and no user goes off the list
+/// while clients of it stay. Returns the users who leave.
+fn check_together(state: &RoomState, queued: &[(QueuedProposal, Pending)]) -> Result<Vec<UserUri>, UpdateRefusal> {
+    let mut removed = BTreeSet::new();
+    for pending in state.pending.iter().chain(queued.iter().map(|(_, pending)| pending)) {
+        if let PendingEffect::RemoveLeaf(leaf) = pending.effect {
+            if !removed.insert(leaf) {
+                return Err(invalid("this client's removal is pending already", &pending.reference));
+            }
+        }
+    }
+    let all = || state.pending.iter().chain(queued.iter().map(|(_, pending)| pending));
+    let updates = all().filter_map(|pending| match &pending.effect {
+        PendingEffect::AppData(update) => Some(update.clone()),
+        PendingEffect::RemoveLeaf(_) | PendingEffect::Other => None,
+    });
+    let resolved = app_data::resolve(state, updates.collect(), Vec::new())?;
+    let policy = resolved.after.as_ref().map_or(&state.policy, |(_, policy)| policy);
+    let mut leaving = Vec::new();
+    for pending in all() {
+        let taken_out = pending
+            .changes
+            .iter()
+            .filter_map(|change| handshake::taken_out(policy, &pending.proposer, change));
+        for user in taken_out {
+            if let Some(leaf) = state.leaves_of(user).find(|leaf| !removed.contains(leaf)) {
+                return Err(UpdateRefusal::invalid(format!(
+                    "leaf {leaf} of {user} would stay in the group"
+                )));
+            }
+            leaving.push(user.clone());
+        }
+    }
+    Ok(leaving)
+}
+
+fn invalid(reason: &str, reference: &[u8]) -> UpdateRefusal {
+    UpdateRefusal::InvalidProposal {
+        reason: reason.to_owned(),
+        proposals: vec![reference.to_vec()],
+    }
+}

@@ -1,0 +1,312 @@
+//! A room in memory.
+//!
+//! Invariants:
+//! - `group` is the group of the current epoch, `group_info` describes the same epoch;
+//! - `members` has exactly the leaves of `group`, each with the identity in its credential; every member's user is on the
+//!   participant list;
+//! - `policy` is what the group's `app_data_dictionary` says;
+//! - `pending` are proposals of the current epoch, all in `group`'s proposal store; together they can be committed.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use mimi_hub_proto::components::{AppDataDictionary, AppDataUpdate};
+use mimi_hub_proto::mls::{CredentialRef, CredentialType, Extension, ExtensionType};
+use mimi_hub_proto::policy::{Change, RoomPolicy};
+use mimi_hub_proto::uri::{ProviderDomain, RoomUri, UserUri};
+use mimi_hub_proto::{ClientIdentity, tls};
+use openmls::group::{PublicGroup, StagedCommit};
+use serde::{Deserialize, Serialize};
+use serde_bytes::ByteBuf;
+use tls_codec::Serialize as _;
+
+use super::event::{ClaimedKeyPackage, CommitAccepted};
+use crate::error::NodeError;
+use crate::mls::store::{GroupStore, StoredGroup};
+
+/// Limits of a room, in the units that their names say.
+#[derive(Clone, Debug)]
+pub struct RoomLimits {
+    /// Application messages of this many past epochs are still accepted.
+    pub past_epochs_max: u64,
+    /// Proposals that may wait for a Commit.
+    pub pending_proposals_max: usize,
+    /// Clients in the group.
+    pub members_max: usize,
+    /// Handshake bytes after which a checkpoint is taken.
+    pub checkpoint_handshake_bytes: u64,
+}
+
+/// The durable form of a room's state right after a Commit (so that no proposals are pending).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Checkpoint {
+    pub(crate) group: StoredGroup,
+    pub(crate) group_info: ByteBuf,
+    pub(crate) key_packages: Vec<(ClaimedKeyPackage, ProviderDomain, UserUri)>,
+}
+
+impl Checkpoint {
+    /// A new room's.
+    pub(crate) fn first(group: StoredGroup, group_info: ByteBuf) -> Self {
+        Checkpoint {
+            group,
+            group_info,
+            key_packages: Vec::new(),
+        }
+    }
+}
+
+/// A room's state on the leader.
+pub struct RoomState {
+    pub(crate) room: RoomUri,
+    pub(crate) limits: RoomLimits,
+    pub(crate) group: PublicGroup,
+    /// The group's components.
+    pub(crate) dictionary: AppDataDictionary,
+    pub(crate) policy: RoomPolicy,
+    /// By leaf index.
+    pub(crate) members: BTreeMap<u32, ClientIdentity>,
+    /// How many clients each active participant has in the group.
+    pub(crate) active: BTreeMap<UserUri, u32>,
+    pub(crate) group_info: ByteBuf,
+    pub(crate) pending: Vec<Pending>,
+    /// Users whose removal is pending: they may neither send nor commit any more.
+    pub(crate) leaving: BTreeSet<UserUri>,
+    /// Claimed KeyPackages that no Commit has used yet, by KeyPackageRef.
+    pub(crate) key_packages: HashMap<Vec<u8>, KeyPackageRoute>,
+    handshake_bytes: u64,
+    /// Taken at the last Commit, to be proposed next.
+    due: Option<Box<Checkpoint>>,
+}
+
+/// A proposal that waits for a Commit.
+#[derive(Clone, Debug)]
+pub(crate) struct Pending {
+    pub(crate) message: ByteBuf,
+    /// Its ProposalRef.
+    pub(crate) reference: Vec<u8>,
+    pub(crate) at_ms: u64,
+    pub(crate) effect: PendingEffect,
+    /// Who proposed it, and what that changes.
+    pub(crate) proposer: UserUri,
+    pub(crate) changes: Vec<Change>,
+}
+
+/// What a pending proposal will do.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum PendingEffect {
+    /// Take a leaf out.
+    RemoveLeaf(u32),
+    /// Change a component.
+    AppData(AppDataUpdate),
+    /// Add a client or update a leaf: nothing that other proposals could collide with.
+    Other,
+}
+
+/// Where a claimed KeyPackage came from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct KeyPackageRoute {
+    pub(crate) provider: ProviderDomain,
+    pub(crate) user: UserUri,
+    pub(crate) client: mimi_hub_proto::uri::ClientUri,
+    pub(crate) not_after_s: u64,
+}
+
+/// The membership after a Commit, as far as it differs.
+#[derive(Debug, Default)]
+pub(crate) struct MemberChanges {
+    pub(crate) removed: Vec<u32>,
+    pub(crate) added: Vec<(u32, ClientIdentity)>,
+    pub(crate) used_key_packages: Vec<Vec<u8>>,
+}
+
+impl RoomState {
+    /// A room from a checkpoint.
+    pub(crate) fn from_checkpoint(
+        room: RoomUri,
+        limits: RoomLimits,
+        checkpoint: Checkpoint,
+    ) -> Result<Self, NodeError> {
+        let group = checkpoint.group.load()?;
+        let dictionary = read_dictionary(&group)?;
+        let mut policy = RoomPolicy::from_dictionary(&dictionary)?;
+        let mut members = BTreeMap::new();
+        let mut active: BTreeMap<UserUri, u32> = BTreeMap::new();
+        for member in group.members() {
+            let identity = client_identity(&member.credential)?;
+            *active.entry(identity.user().clone()).or_default() += 1;
+            members.insert(member.index.u32(), identity);
+        }
+        policy.set_clients(active.iter().map(|(user, clients)| (user.clone(), *clients)));
+        let mut state = RoomState {
+            room,
+            limits,
+            group,
+            dictionary,
+            policy,
+            members,
+            active,
+            group_info: checkpoint.group_info,
+            pending: Vec::new(),
+            leaving: BTreeSet::new(),
+            key_packages: HashMap::new(),
+            handshake_bytes: 0,
+            due: None,
+        };
+        for (package, provider, user) in checkpoint.key_packages {
+            state.remember_key_package(&provider, &user, &package);
+        }
+        Ok(state)
+    }
+
+    /// The current epoch.
+    pub fn epoch(&self) -> u64 {
+        self.group.group_context().epoch().as_u64()
+    }
+
+    /// The providers whose users have clients in the group.
+    pub(crate) fn active_providers(&self) -> BTreeSet<ProviderDomain> {
+        self.active.keys().map(UserUri::provider).collect()
+    }
+
+    /// Has the user clients in the group?
+    pub(crate) fn is_active(&self, user: &UserUri) -> bool {
+        self.active.contains_key(user)
+    }
+
+    pub(crate) fn leaves_of<'a>(&'a self, user: &'a UserUri) -> impl Iterator<Item = u32> + 'a {
+        self.members
+            .iter()
+            .filter(move |(_, identity)| identity.user() == user)
+            .map(|(leaf, _)| *leaf)
+    }
+
+    /// Ends the epoch with a Commit that was decided (or replayed).
+    pub(crate) fn advance_commit(
+        &mut self,
+        staged: StagedCommit,
+        changes: MemberChanges,
+        after: Option<(AppDataDictionary, RoomPolicy)>,
+        accepted: &CommitAccepted,
+    ) -> Result<(), NodeError> {
+        self.handshake_bytes += (accepted.message.len() + accepted.group_info.len()) as u64;
+        let checkpoint = self.handshake_bytes >= self.limits.checkpoint_handshake_bytes;
+        let group_id = self.group.group_id().as_slice().to_vec();
+        let store = if checkpoint {
+            GroupStore::keeping(&group_id)
+        } else {
+            GroupStore::forgetting()
+        };
+        self.group
+            .merge_commit(&store, staged)
+            .map_err(|error| NodeError::Mls(error.to_string()))?;
+        for leaf in changes.removed {
+            if let Some(identity) = self.members.remove(&leaf) {
+                self.forget_client(identity.user());
+            }
+        }
+        for (leaf, identity) in changes.added {
+            *self.active.entry(identity.user().clone()).or_default() += 1;
+            if let Some(before) = self.members.insert(leaf, identity) {
+                self.forget_client(before.user());
+            }
+        }
+        for reference in changes.used_key_packages {
+            self.key_packages.remove(&reference);
+        }
+        if let Some((dictionary, policy)) = after {
+            self.dictionary = dictionary;
+            self.policy = policy;
+        }
+        self.policy
+            .set_clients(self.active.iter().map(|(user, clients)| (user.clone(), *clients)));
+        self.group_info = accepted.group_info.clone();
+        self.pending.clear();
+        self.leaving.clear();
+        if let Some(group) = store.into_stored() {
+            self.handshake_bytes = 0;
+            self.due = Some(Box::new(self.checkpoint(group)));
+        }
+        Ok(())
+    }
+
+    pub(crate) fn remember_key_package(
+        &mut self,
+        provider: &ProviderDomain,
+        user: &UserUri,
+        package: &ClaimedKeyPackage,
+    ) {
+        let route = KeyPackageRoute {
+            provider: provider.clone(),
+            user: user.clone(),
+            client: package.client.clone(),
+            not_after_s: package.not_after_s,
+        };
+        self.key_packages.insert(package.reference.to_vec(), route);
+    }
+
+    /// KeyPackages whose lifetime is over can no longer be used: a Welcome for them need not be routed.
+    pub(crate) fn forget_expired_key_packages(&mut self, now_ms: u64) {
+        self.key_packages
+            .retain(|_, route| route.not_after_s.saturating_mul(1000) >= now_ms);
+    }
+
+    /// A checkpoint that is due, once.
+    pub(crate) fn take_due_checkpoint(&mut self) -> Option<Box<Checkpoint>> {
+        self.due.take()
+    }
+
+    fn checkpoint(&self, group: StoredGroup) -> Checkpoint {
+        let mut key_packages: Vec<_> = self
+            .key_packages
+            .iter()
+            .map(|(reference, route)| {
+                let package = ClaimedKeyPackage {
+                    reference: ByteBuf::from(reference.clone()),
+                    client: route.client.clone(),
+                    not_after_s: route.not_after_s,
+                };
+                (package, route.provider.clone(), route.user.clone())
+            })
+            .collect();
+        key_packages.sort_by(|one, other| one.0.reference.cmp(&other.0.reference));
+        Checkpoint {
+            group,
+            group_info: self.group_info.clone(),
+            key_packages,
+        }
+    }
+
+    fn forget_client(&mut self, user: &UserUri) {
+        if let Some(clients) = self.active.get_mut(user) {
+            *clients -= 1;
+            if *clients == 0 {
+                self.active.remove(user);
+            }
+        }
+    }
+}
+
+/// The identity in a credential of an MLS leaf.
+pub(crate) fn client_identity(
+    credential: &openmls::credentials::Credential,
+) -> Result<ClientIdentity, mimi_hub_proto::Error> {
+    let credential_type = CredentialType(credential.credential_type().into());
+    ClientIdentity::from_credential(CredentialRef {
+        credential_type,
+        content: credential.serialized_content(),
+    })
+}
+
+/// Reads the group's `app_data_dictionary`; empty where there is none.
+fn read_dictionary(group: &PublicGroup) -> Result<AppDataDictionary, NodeError> {
+    let extensions = group.group_context().extensions().tls_serialize_detached();
+    let extensions: Vec<Extension> =
+        tls::decode_exact(&extensions.map_err(|error| NodeError::Mls(error.to_string()))?)?;
+    let found = extensions
+        .iter()
+        .find(|extension| extension.extension_type == ExtensionType::APP_DATA_DICTIONARY);
+    Ok(found
+        .map(|extension| tls::decode_exact(&extension.data))
+        .transpose()?
+        .unwrap_or_default())
+}

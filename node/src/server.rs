@@ -1,0 +1,197 @@
+//! A node from start to stop, in order: stores, cluster, actors, listeners; then whatever ends it; then the same backwards.
+
+use std::sync::Arc;
+
+use actix::{Arbiter, ArbiterHandle, System};
+use mimi_hub_cluster::{Cluster, ClusterConfig, Leadership, NodeId};
+use mimi_hub_storage::{ClusterId, DataDir, Identity, RaftEngineConfig, RaftEngineLog, SledConfig, SledStore};
+use sha2::{Digest, Sha256};
+use tokio::net::TcpListener;
+use tokio::sync::{mpsc, oneshot, watch};
+use tracing::{error, info};
+
+use crate::config::Config;
+use crate::error::NodeError;
+use crate::front::{federation, local};
+use crate::hub::Hub;
+use crate::listener::{self, Listener};
+use crate::machine::{Machine, Notice};
+use crate::mls::hub_keys::HubKeys;
+use crate::peer::PeerClient;
+use crate::tls::{self, Tls};
+
+/// The sockets that a node serves on, bound before it starts.
+pub struct Sockets {
+    /// For other providers.
+    pub federation: TcpListener,
+    /// For the provider's own gateways.
+    pub local: TcpListener,
+}
+
+impl Sockets {
+    /// Binds the configured addresses.
+    ///
+    /// # Errors
+    /// An address is taken, or not of this machine.
+    pub async fn bind(config: &Config) -> Result<Self, NodeError> {
+        Ok(Sockets {
+            federation: listener::bind("federation", config.federation.listen).await?,
+            local: listener::bind("local", config.local.listen).await?,
+        })
+    }
+}
+
+/// Runs a node until `shutdown` completes. It has then answered what it had taken in, flushed and closed its stores.
+///
+/// # Errors
+/// What keeps it from starting.
+pub async fn run(config: Config, sockets: Sockets, shutdown: impl Future<Output = ()> + Send) -> Result<(), NodeError> {
+    let federation_tls = Tls::load("federation", (&config.federation).into())?;
+    let local_tls = Tls::load("local", (&config.local).into())?;
+    let data = DataDir::open(
+        &config.hub.data_dir,
+        Identity {
+            cluster: cluster_id(&config),
+            node: NODE.0,
+        },
+    )?;
+    let keys = HubKeys::open(data.path(), config.primary_domain())?;
+    let log = Arc::new(RaftEngineLog::open(&data.log_path(), &RaftEngineConfig::default())?);
+    let state = Arc::new(SledStore::open(&data.state_path(), &SledConfig::default())?);
+
+    let (machine, notices) = Machine::new();
+    let cluster_config = ClusterConfig::single_node(cluster_id(&config), NODE, config.hub.shards.into());
+    let cluster = Cluster::start(cluster_config, log, state, Arc::new(machine)).await?;
+    let actors = Actors::start().await?;
+    let peers = PeerClient::new(&config, Arc::clone(&federation_tls))?;
+    let hub = Hub::new(config, keys, cluster.clone(), peers, &actors.arbiters);
+    let listening = tokio::spawn(listen_to_machine(Arc::clone(&hub), notices));
+    let renewing = tokio::spawn(tls::keep_fresh(
+        vec![Arc::clone(&federation_tls), Arc::clone(&local_tls)],
+        tls::POLL,
+    ));
+
+    let limits = (&hub.config().limits).into();
+    let federation = Listener {
+        name: "federation",
+        socket: sockets.federation,
+        tls: federation_tls,
+        router: federation::router(&hub)?,
+        limits,
+    };
+    let local = Listener {
+        name: "local",
+        socket: sockets.local,
+        tls: local_tls,
+        router: local::router(&hub),
+        limits,
+    };
+    info!(domains = ?hub.config().hub.domains, shards = cluster.shards(), "serving");
+    let (stop, stopping) = watch::channel(());
+    let serving = async {
+        tokio::join!(
+            federation.serve(closed(stopping.clone())),
+            local.serve(closed(stopping))
+        );
+    };
+    let shutdown = async {
+        shutdown.await;
+        info!("stopping");
+        drop(stop);
+    };
+    tokio::join!(serving, shutdown);
+
+    renewing.abort();
+    let [rooms, followed, users] = hub.active_actors();
+    info!(rooms, followed, users, "requests are answered; closing the stores");
+    actors.stop().await;
+    cluster.stop().await;
+    listening.abort();
+    Ok(())
+}
+
+/// The only node there is, for now.
+const NODE: NodeId = NodeId(1);
+
+/// A provider's data folder is not another provider's: the first 16 bytes of SHA-256 of the primary domain.
+fn cluster_id(config: &Config) -> ClusterId {
+    let digest = Sha256::digest(config.primary_domain().as_str().as_bytes());
+    let mut id = [0; 16];
+    id.copy_from_slice(&digest[..16]);
+    ClusterId(id)
+}
+
+async fn closed(mut stopping: watch::Receiver<()>) {
+    // An error is what is waited for: the sender is gone.
+    while stopping.changed().await.is_ok() {}
+}
+
+/// Passes on what the state machine says: to delivery, to those who wait for events, to a lost shard's actors.
+async fn listen_to_machine(hub: Arc<Hub>, mut notices: mpsc::UnboundedReceiver<Notice>) {
+    while let Some(notice) = notices.recv().await {
+        match notice {
+            Notice::Applied(shard, events) => {
+                let leads = matches!(hub.cluster().leadership(shard), Leadership::Leader { .. });
+                for event in events {
+                    if leads {
+                        hub.delivery().applied(&hub, &event);
+                    }
+                    hub.wakers().wake(&event.entity);
+                }
+            }
+            Notice::Leads(shard, true) => {
+                if let Err(error) = hub.delivery().take_over(&hub, shard) {
+                    error!(%shard, %error, "a shard's deliveries cannot be taken up");
+                }
+            }
+            Notice::Leads(shard, false) => hub.resign(shard),
+        }
+    }
+}
+
+/// The actor system: one arbiter, which is one thread, a core.
+struct Actors {
+    arbiters: Vec<ArbiterHandle>,
+    system: System,
+    thread: std::thread::JoinHandle<()>,
+}
+
+impl Actors {
+    async fn start() -> Result<Self, NodeError> {
+        let (started, starting) = oneshot::channel();
+        let thread = std::thread::Builder::new().name("actors".to_owned()).spawn(move || {
+            let runner = System::new();
+            // The receiver waits below; without it there is nobody to run for.
+            if started.send(System::current()).is_ok() {
+                if let Err(error) = runner.run() {
+                    error!(%error, "the actor system has failed");
+                }
+            }
+        });
+        let thread = thread.map_err(NodeError::Actors)?;
+        let system = starting
+            .await
+            .map_err(|_| NodeError::Actors(std::io::Error::other("it ended at once")))?;
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let (made, making) = oneshot::channel();
+        // Arbiters belong to the system of the thread that makes them.
+        let spawned = system.arbiter().spawn_fn(move || {
+            drop(made.send((0..cores).map(|_| Arbiter::new().handle()).collect::<Vec<_>>()));
+        });
+        let arbiters = making.await.ok().filter(|_| spawned);
+        let arbiters = arbiters.ok_or_else(|| NodeError::Actors(std::io::Error::other("no arbiter started")))?;
+        Ok(Actors {
+            arbiters,
+            system,
+            thread,
+        })
+    }
+
+    async fn stop(self) {
+        self.system.stop();
+        let ended = tokio::task::spawn_blocking(move || self.thread.join()).await;
+        if !matches!(ended, Ok(Ok(()))) {
+            error!("the actor system did not stop in order");
+        }
+    }
+}

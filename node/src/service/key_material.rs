@@ -1,0 +1,202 @@
+//! `POST /v1/keyMaterial/{targetUser}` (draft-ietf-mimi-protocol, 5.2).
+//!
+//! The request goes from the requester's provider to the hub of the room, and from there to the target's provider; any of
+//! the three may be the same. The hub remembers where each KeyPackage came from; the target's provider remembers for whom
+//! it gave it out. Both do so before they answer, so that the Welcome, which comes later, always finds its way; and both
+//! answer the same request again with the same KeyPackages, so that a retry costs none.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use mimi_hub_proto::uri::{ProviderDomain, RoomUri, UserUri};
+use mimi_hub_proto::{
+    ClientIdentity, ClientKeyMaterialOutcome, KeyMaterialRequest, KeyMaterialResponse, KeyMaterialUserCode, tls,
+};
+use serde_bytes::ByteBuf;
+
+use super::{answered, relay, reply, unexpected};
+use crate::actor::Reply;
+use crate::command::{RequestHash, request_hash};
+use crate::followed::FollowedRequest;
+use crate::front::problem::Problem;
+use crate::hub::Hub;
+use crate::mls::crypto;
+use crate::peer::Endpoint;
+use crate::room::{RoomAnswer, RoomRequest};
+use crate::user::{UserAnswer, UserRequest};
+
+/// As the hub of the room, or as the target's provider: `source` says which.
+pub(crate) async fn from_provider(
+    hub: &Arc<Hub>,
+    source: &ProviderDomain,
+    target: &UserUri,
+    body: Bytes,
+) -> Result<Bytes, Problem> {
+    let (request, room) = decode(target, &body)?;
+    let host = room.provider();
+    if hub.is_local(&host) {
+        if request.tbs.requesting_user.provider() != *source {
+            return Err(Problem::wrong_source(source.as_str(), "requestingUser"));
+        }
+        return at_hub(hub, source, &room, request, body).await;
+    }
+    // "KeyPackages requested using this primitive MUST be sent via the hub provider of whatever room they will be used in"
+    if host != *source {
+        return Err(Problem::wrong_source(source.as_str(), "roomId"));
+    }
+    if !hub.is_local(&target.provider()) {
+        return Err(Problem::not_our_user(target.as_str()));
+    }
+    at_target(hub, source, &room, request, &body).await
+}
+
+/// For a local user: by way of the room's hub, wherever that is.
+pub(crate) async fn for_user(hub: &Arc<Hub>, user: &UserUri, target: &UserUri, body: Bytes) -> Result<Bytes, Problem> {
+    let (request, room) = decode(target, &body)?;
+    if request.tbs.requesting_user != *user {
+        return Err(Problem::wrong_user(user.as_str(), "requestingUser"));
+    }
+    let (ours, host) = (user.provider(), room.provider());
+    if hub.is_local(&host) {
+        return at_hub(hub, &ours, &room, request, body).await;
+    }
+    relay(hub, &ours, &host, Endpoint::KeyMaterial, target.as_str(), body).await
+}
+
+/// The request, its signature checked, and its room.
+fn decode(target: &UserUri, body: &Bytes) -> Result<(KeyMaterialRequest, RoomUri), Problem> {
+    let request: KeyMaterialRequest = tls::decode_exact(body).map_err(|error| Problem::malformed(&error))?;
+    if request.tbs.target_user != *target {
+        return Err(Problem::malformed(&"targetUser is not the user in the request path"));
+    }
+    let room = request.tbs.room_id.clone().ok_or_else(|| {
+        // See SPEC_NOTES.md: without a room, no Welcome could be routed.
+        Problem::malformed(&"roomId is missing: key material is given out for one room")
+    })?;
+    let identity = ClientIdentity::from_credential(request.tbs.requester_credential.as_ref())
+        .map_err(|error| Problem::malformed(&error))?;
+    if *identity.user() != request.tbs.requesting_user {
+        return Err(Problem::malformed(&"requesterCredential is not of requestingUser"));
+    }
+    // The request does not say which signature algorithm its key is of: it is that of one of the acceptable suites.
+    let signed = request
+        .tbs
+        .acceptable_ciphersuites
+        .iter()
+        .filter_map(|suite| crypto::supported(*suite))
+        .any(|suite| {
+            crypto::verify_with_label(
+                suite.signature_algorithm(),
+                request.tbs.requester_signature_key.as_bytes(),
+                "KeyMaterialRequestTBS",
+                &tls::encode(&request.tbs),
+                &request.key_material_request_signature,
+            )
+            .is_ok()
+        });
+    if signed {
+        Ok((request, room))
+    } else {
+        Err(Problem::bad_signature())
+    }
+}
+
+async fn at_hub(
+    hub: &Arc<Hub>,
+    source: &ProviderDomain,
+    room: &RoomUri,
+    request: KeyMaterialRequest,
+    body: Bytes,
+) -> Result<Bytes, Problem> {
+    let target = request.tbs.target_user.clone();
+    let hash = request_hash(source, "keyMaterial", target.as_str(), &body);
+    let may_claim = RoomRequest::MayClaim {
+        requester: request.tbs.requesting_user.clone(),
+        target: target.clone(),
+    };
+    match hub.ask_room(room, Some(hash), may_claim).await? {
+        Reply::Accepted(earlier) => return Ok(earlier),
+        Reply::Answer(RoomAnswer::MayClaim(true)) => {}
+        Reply::Answer(RoomAnswer::MayClaim(false)) => {
+            return refused(target, KeyMaterialUserCode::NoConsentForThisRoom);
+        }
+        Reply::Answer(RoomAnswer::NoSuchRoom) => return Err(Problem::no_such_room(room.as_str())),
+        Reply::Answer(other) => return Err(unexpected(&other)),
+    }
+    let provider = target.provider();
+    let answer = if hub.is_local(&provider) {
+        claim(hub, &hash, request).await?
+    } else {
+        let time = hub.config().limits.request_timeout();
+        let (peers, ours) = (hub.peers(), room.provider());
+        let relayed = peers
+            .post(&ours, &provider, Endpoint::KeyMaterial, target.as_str(), body, time)
+            .await;
+        answered(&provider, relayed)?
+    };
+    let response: KeyMaterialResponse =
+        tls::decode_exact(&answer).map_err(|error| Problem::bad_gateway(provider.as_str(), &error))?;
+    if *response.user_uri() != target {
+        return Err(Problem::bad_gateway(provider.as_str(), &"it answers for another user"));
+    }
+    if given(&response).is_empty() {
+        return Ok(answer);
+    }
+    let claimed = RoomRequest::Claimed {
+        provider: provider.clone(),
+        response,
+    };
+    reply(hub.ask_room(room, Some(hash), claimed).await?, |answer| match answer {
+        RoomAnswer::BadKeyMaterial(reason) => Err(Problem::bad_gateway(provider.as_str(), &reason)),
+        other => Err(unexpected(&other)),
+    })
+}
+
+async fn at_target(
+    hub: &Arc<Hub>,
+    source: &ProviderDomain,
+    room: &RoomUri,
+    request: KeyMaterialRequest,
+    body: &Bytes,
+) -> Result<Bytes, Problem> {
+    let target = request.tbs.target_user.clone();
+    let hash = request_hash(source, "keyMaterial", target.as_str(), body);
+    let answer = claim(hub, &hash, request).await?;
+    let response: KeyMaterialResponse = tls::decode_exact(&answer).map_err(|error| unexpected(&error))?;
+    let packages = given(&response);
+    if !packages.is_empty() {
+        hub.ask_followed(room, FollowedRequest::Expect { user: target, packages })
+            .await?;
+    }
+    Ok(answer)
+}
+
+/// Claims KeyPackages of a user of ours.
+async fn claim(hub: &Arc<Hub>, hash: &RequestHash, request: KeyMaterialRequest) -> Result<Bytes, Problem> {
+    let target = request.tbs.target_user.clone();
+    reply(
+        hub.ask_user(&target, Some(*hash), UserRequest::Claim(request)).await?,
+        |answer| match answer {
+            UserAnswer::KeyMaterial(response) => Ok(tls::encode(&response).into()),
+            other => Err(unexpected(&other)),
+        },
+    )
+}
+
+/// The KeyPackages in an answer, by KeyPackageRef, each with its client.
+fn given(response: &KeyMaterialResponse) -> Vec<(ByteBuf, mimi_hub_proto::uri::ClientUri)> {
+    let given = response.clients().iter().filter_map(|client| match &client.outcome {
+        ClientKeyMaterialOutcome::Success(key_package) => {
+            let suite = crypto::supported(key_package.cipher_suite())?;
+            let reference = crypto::key_package_ref(suite, key_package).ok()?;
+            Some((ByteBuf::from(reference), client.client_uri.clone()))
+        }
+        _ => None,
+    });
+    given.collect()
+}
+
+fn refused(user: UserUri, code: KeyMaterialUserCode) -> Result<Bytes, Problem> {
+    let response = KeyMaterialResponse::refused(user, code).map_err(|error| unexpected(&error))?;
+    Ok(tls::encode(&response).into())
+}

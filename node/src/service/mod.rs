@@ -1,0 +1,89 @@
+//! The operations, one file each, behind both listeners: a follower provider's request and a local gateway's take the same
+//! way from here on. Each takes a decoded target and the body as it came, and answers the body to send back or a problem.
+
+pub(crate) mod events;
+pub(crate) mod group_info;
+pub(crate) mod key_material;
+pub(crate) mod notify;
+mod problems;
+pub(crate) mod rooms;
+pub(crate) mod submit_message;
+pub(crate) mod update;
+pub(crate) mod users;
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::StatusCode;
+use mimi_hub_proto::uri::{ProviderDomain, RoomUri};
+
+use crate::actor::{AskError, Reply};
+use crate::front::problem::Problem;
+use crate::hub::Hub;
+use crate::peer::{Endpoint, PeerAnswer, PeerError};
+
+/// Seconds after which a caller may try again when a room is between two leaders, or too busy.
+const RETRY_AFTER_S: u64 = 1;
+
+impl From<AskError> for Problem {
+    fn from(error: AskError) -> Self {
+        match error {
+            AskError::Unavailable => Problem::unavailable().retry_after(RETRY_AFTER_S),
+            AskError::Overloaded => Problem::overloaded().retry_after(RETRY_AFTER_S),
+            AskError::Internal(_) => Problem::internal(),
+        }
+    }
+}
+
+/// The reply to an accepted request, or what `answer` makes of another.
+fn reply<A>(reply: Reply<A>, answer: impl FnOnce(A) -> Result<Bytes, Problem>) -> Result<Bytes, Problem> {
+    match reply {
+        Reply::Accepted(bytes) => Ok(bytes),
+        Reply::Answer(other) => answer(other),
+    }
+}
+
+/// An answer that the request cannot have: a mistake of ours, logged where it is noticed.
+fn unexpected(answer: &dyn std::fmt::Debug) -> Problem {
+    tracing::error!(?answer, "an actor's answer does not fit the request");
+    Problem::internal()
+}
+
+/// A room is hosted by the provider of its URI; asking another one for it is a mistake of the caller.
+fn must_be_hosted_here(hub: &Hub, room: &RoomUri) -> Result<(), Problem> {
+    if hub.is_local(&room.provider()) {
+        Ok(())
+    } else {
+        Err(Problem::not_hosted_here(room.as_str()))
+    }
+}
+
+/// Passes a local gateway's request on to the hub of the room, and its answer back.
+async fn relay(
+    hub: &Arc<Hub>,
+    ours: &ProviderDomain,
+    to: &ProviderDomain,
+    endpoint: Endpoint,
+    parameter: &str,
+    body: Bytes,
+) -> Result<Bytes, Problem> {
+    let time = hub.config().limits.request_timeout();
+    let answer = hub.peers().post(ours, to, endpoint, parameter, body, time).await;
+    answered(to, answer)
+}
+
+/// The body of a hub's answer of success. Refusals with a status keep it, so that the gateway sees what the hub said.
+fn answered(to: &ProviderDomain, answer: Result<PeerAnswer, PeerError>) -> Result<Bytes, Problem> {
+    match answer {
+        Ok(answer) if answer.status == StatusCode::OK => Ok(answer.body),
+        Ok(answer) if answer.status.is_server_error() || answer.status == StatusCode::TOO_MANY_REQUESTS => {
+            let wait = answer.retry_after.map_or(RETRY_AFTER_S, |wait| wait.as_secs().max(1));
+            Err(Problem::peer_unavailable(to.as_str()).retry_after(wait))
+        }
+        Ok(answer) => Err(Problem::peer_refused(to.as_str(), answer.status)),
+        Err(error) => {
+            tracing::info!(%to, %error, "a provider gave no answer");
+            Err(Problem::peer_unavailable(to.as_str()).retry_after(RETRY_AFTER_S))
+        }
+    }
+}

@@ -1,0 +1,51 @@
+//! Rooms hosted here: making one, and looking at one.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use mimi_hub_proto::mls::{GroupInfo, RatchetTree};
+use mimi_hub_proto::tls;
+use mimi_hub_proto::uri::{RoomUri, UserUri};
+
+use super::{must_be_hosted_here, reply, unexpected};
+use crate::actor::Reply;
+use crate::command::request_hash;
+use crate::front::problem::Problem;
+use crate::hub::Hub;
+use crate::room::entity::RoomView;
+use crate::room::{RoomAnswer, RoomRequest};
+
+/// Makes a room from its first group.
+pub(crate) async fn create(
+    hub: &Arc<Hub>,
+    creator: &UserUri,
+    room: &RoomUri,
+    group_info: Vec<u8>,
+    ratchet_tree: Vec<u8>,
+) -> Result<Bytes, Problem> {
+    must_be_hosted_here(hub, room)?;
+    let group_info: GroupInfo = tls::decode_exact(&group_info).map_err(|error| Problem::malformed(&error))?;
+    let tree: RatchetTree = tls::decode_exact(&ratchet_tree).map_err(|error| Problem::malformed(&error))?;
+    let asked = [creator.as_str().as_bytes(), group_info.as_bytes(), tree.as_bytes()].concat();
+    let hash = request_hash(&creator.provider(), "rooms", room.as_str(), &asked.into());
+    let request = RoomRequest::Create {
+        creator: creator.clone(),
+        group_info,
+        ratchet_tree: tree,
+    };
+    reply(hub.ask_room(room, Some(hash), request).await?, |answer| match answer {
+        RoomAnswer::Exists => Err(Problem::room_exists(room.as_str())),
+        RoomAnswer::CreateRefused(reason) => Err(Problem::bad_room(&reason)),
+        other => Err(unexpected(&other)),
+    })
+}
+
+/// What the hub knows of a room.
+pub(crate) async fn view(hub: &Arc<Hub>, room: &RoomUri) -> Result<RoomView, Problem> {
+    must_be_hosted_here(hub, room)?;
+    match hub.ask_room(room, None, RoomRequest::View).await? {
+        Reply::Answer(RoomAnswer::View(view)) => Ok(view),
+        Reply::Answer(RoomAnswer::NoSuchRoom) => Err(Problem::no_such_room(room.as_str())),
+        other => Err(unexpected(&other)),
+    }
+}

@@ -1,0 +1,48 @@
+//! `POST /v1/submitMessage/{roomId}` (draft-ietf-mimi-protocol, 5.4).
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use mimi_hub_proto::uri::{ProviderDomain, RoomUri, UserUri};
+use mimi_hub_proto::{SubmitMessageRequest, tls};
+
+use super::{must_be_hosted_here, relay, reply, unexpected};
+use crate::command::request_hash;
+use crate::front::problem::Problem;
+use crate::hub::Hub;
+use crate::peer::Endpoint;
+use crate::room::{RoomAnswer, RoomRequest};
+
+/// As the hub of the room: decides what `source` sends.
+pub(crate) async fn at_hub(
+    hub: &Arc<Hub>,
+    source: &ProviderDomain,
+    room: &RoomUri,
+    body: Bytes,
+) -> Result<Bytes, Problem> {
+    must_be_hosted_here(hub, room)?;
+    let request: SubmitMessageRequest = tls::decode_exact(&body).map_err(|error| Problem::malformed(&error))?;
+    let hash = request_hash(source, "submitMessage", room.as_str(), &body);
+    let request = RoomRequest::Submit {
+        source: source.clone(),
+        request,
+    };
+    reply(hub.ask_room(room, Some(hash), request).await?, |answer| match answer {
+        RoomAnswer::Submit(response) => Ok(tls::encode(&response).into()),
+        RoomAnswer::NoSuchRoom => Err(Problem::no_such_room(room.as_str())),
+        other => Err(unexpected(&other)),
+    })
+}
+
+/// For a local user: at the room's hub, wherever that is.
+pub(crate) async fn for_user(hub: &Arc<Hub>, user: &UserUri, room: &RoomUri, body: Bytes) -> Result<Bytes, Problem> {
+    let request: SubmitMessageRequest = tls::decode_exact(&body).map_err(|error| Problem::malformed(&error))?;
+    if request.sending_uri != *user {
+        return Err(Problem::wrong_user(user.as_str(), "sendingUri"));
+    }
+    let (ours, host) = (user.provider(), room.provider());
+    if hub.is_local(&host) {
+        return at_hub(hub, &ours, room, body).await;
+    }
+    relay(hub, &ours, &host, Endpoint::SubmitMessage, room.as_str(), body).await
+}

@@ -1,0 +1,53 @@
+//! `POST /v1/update/{roomId}` (draft-ietf-mimi-protocol, 5.3).
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use mimi_hub_proto::mls::Sender;
+use mimi_hub_proto::uri::{ProviderDomain, RoomUri, UserUri};
+use mimi_hub_proto::{HandshakeBundle, UpdateRequest, tls};
+
+use super::{must_be_hosted_here, relay, reply, unexpected};
+use crate::command::request_hash;
+use crate::followed::FollowedRequest;
+use crate::front::problem::Problem;
+use crate::hub::Hub;
+use crate::peer::Endpoint;
+use crate::room::{RoomAnswer, RoomRequest};
+
+/// As the hub of the room: decides what `source` sends.
+pub(crate) async fn at_hub(
+    hub: &Arc<Hub>,
+    source: &ProviderDomain,
+    room: &RoomUri,
+    body: Bytes,
+) -> Result<Bytes, Problem> {
+    must_be_hosted_here(hub, room)?;
+    let request: UpdateRequest = tls::decode_exact(&body).map_err(|error| Problem::malformed(&error))?;
+    let hash = request_hash(source, "update", room.as_str(), &body);
+    let request = RoomRequest::Update {
+        source: source.clone(),
+        bundle: request.bundle,
+    };
+    reply(hub.ask_room(room, Some(hash), request).await?, |answer| match answer {
+        RoomAnswer::Update(response) => Ok(tls::encode(&response).into()),
+        RoomAnswer::NoSuchRoom => Err(Problem::no_such_room(room.as_str())),
+        other => Err(unexpected(&other)),
+    })
+}
+
+/// For a local user: at the room's hub, wherever that is.
+pub(crate) async fn for_user(hub: &Arc<Hub>, user: &UserUri, room: &RoomUri, body: Bytes) -> Result<Bytes, Problem> {
+    let (ours, host) = (user.provider(), room.provider());
+    if hub.is_local(&host) {
+        return at_hub(hub, &ours, room, body).await;
+    }
+    let request: UpdateRequest = tls::decode_exact(&body).map_err(|error| Problem::malformed(&error))?;
+    if let HandshakeBundle::Commit { commit, .. } = &request.bundle {
+        if commit.sender() == Sender::NewMemberCommit {
+            // Entered before the Commit goes out: what others send in the new epoch may be here before the hub's answer.
+            hub.ask_followed(room, FollowedRequest::Join(user.clone())).await?;
+        }
+    }
+    relay(hub, &ours, &host, Endpoint::Update, room.as_str(), body).await
+}

@@ -1,0 +1,234 @@
+//! The requests that a user's actor takes, and what it decides.
+
+use std::sync::Arc;
+
+use mimi_hub_cluster::ShardReader;
+use mimi_hub_proto::mls::KeyPackage;
+use mimi_hub_proto::uri::{ClientUri, RoomUri};
+use mimi_hub_proto::{ClientIdentity, KeyMaterialRequest, KeyMaterialResponse, tls};
+use openmls::key_packages::KeyPackageIn;
+use openmls::prelude::ProtocolVersion;
+use serde_bytes::ByteBuf;
+use tls_codec::DeserializeBytes;
+
+use super::claim::{self, Claim};
+use super::event::{ConsentRule, StoredKeyPackage, UserEvent};
+use super::state::{Standing, UserState};
+use crate::actor::{Decision, Entity};
+use crate::command::{Event, Head};
+use crate::config::ConsentDefault;
+use crate::entity::EntityId;
+use crate::error::NodeError;
+use crate::hub::Hub;
+use crate::mls::crypto;
+
+/// How many KeyPackages a client may have in store.
+pub(crate) const KEY_PACKAGES_PER_CLIENT_MAX: usize = 500;
+
+/// How many clients a user may have.
+pub(crate) const CLIENTS_PER_USER_MAX: usize = 100;
+
+/// How many consent rules a user may set.
+const CONSENT_RULES_MAX: usize = 10_000;
+
+/// How many of a user's events are kept: as long as requests may be retried.
+const EVENTS_MAX: u64 = 1_000;
+
+/// What can be asked of a user.
+pub(crate) enum UserRequest {
+    Create,
+    Delete,
+    AddClient(ClientUri),
+    RemoveClient(ClientUri),
+    StoreKeyPackages {
+        client: ClientUri,
+        key_packages: Vec<KeyPackage>,
+    },
+    Claim(KeyMaterialRequest),
+    SetConsent(ConsentRule),
+    JoinRoom(RoomUri),
+    ForgetRoom(RoomUri),
+    /// The rooms in the user's event stream.
+    Rooms,
+}
+
+/// What a user answers when nothing is accepted.
+#[derive(Debug)]
+pub(crate) enum UserAnswer {
+    /// It is so already.
+    Unchanged,
+    /// No such user, or deleted.
+    Unknown,
+    /// No such client.
+    UnknownClient,
+    /// A limit is reached.
+    TooMany(&'static str),
+    /// What is wrong with a KeyPackage.
+    BadKeyPackage(String),
+    /// The claim gives out nothing.
+    KeyMaterial(KeyMaterialResponse),
+    Rooms(Vec<RoomUri>),
+}
+
+impl Entity for UserState {
+    type Request = UserRequest;
+    type Answer = UserAnswer;
+
+    fn load(hub: &Arc<Hub>, reader: &ShardReader, id: &EntityId, head: &Head) -> Result<Self, NodeError> {
+        UserState::load(hub, reader, id, head)
+    }
+
+    fn decide(&mut self, _: u64, at_ms: u64, request: UserRequest) -> Result<Decision<UserAnswer>, NodeError> {
+        let decision = self.decide_request(at_ms, request)?;
+        if let Decision::Accept {
+            event: Event::User(event),
+            ..
+        } = &decision
+        {
+            self.apply(event);
+        }
+        Ok(decision)
+    }
+
+    fn events_max(_: &Hub) -> u64 {
+        EVENTS_MAX
+    }
+}
+
+impl UserState {
+    fn decide_request(&self, at_ms: u64, request: UserRequest) -> Result<Decision<UserAnswer>, NodeError> {
+        let profile = &self.profile;
+        match (&request, profile.standing) {
+            (UserRequest::Create, Standing::Known) => return Ok(Decision::Answer(UserAnswer::Unchanged)),
+            (UserRequest::Create | UserRequest::Claim(_), _) | (_, Standing::Known) => {}
+            // Room lists are kept for users that the provider has not announced, too: a Welcome may come first.
+            (UserRequest::JoinRoom(_) | UserRequest::ForgetRoom(_) | UserRequest::Rooms, Standing::Unknown) => {}
+            _ => return Ok(Decision::Answer(UserAnswer::Unknown)),
+        }
+        Ok(match request {
+            UserRequest::Create => accept(UserEvent::Created),
+            UserRequest::Delete => accept(UserEvent::Deleted {
+                dropped: references(self.key_packages.values()),
+            }),
+            UserRequest::AddClient(client) if profile.clients.contains(&client) => {
+                Decision::Answer(UserAnswer::Unchanged)
+            }
+            UserRequest::AddClient(_) if profile.clients.len() >= CLIENTS_PER_USER_MAX => {
+                Decision::Answer(UserAnswer::TooMany("clients"))
+            }
+            UserRequest::AddClient(client) => accept(UserEvent::ClientAdded(client)),
+            UserRequest::RemoveClient(client) | UserRequest::StoreKeyPackages { client, .. }
+                if !profile.clients.contains(&client) =>
+            {
+                Decision::Answer(UserAnswer::UnknownClient)
+            }
+            UserRequest::RemoveClient(client) => {
+                let dropped = references(self.stored_of(&client));
+                accept(UserEvent::ClientRemoved { client, dropped })
+            }
+            UserRequest::StoreKeyPackages { client, key_packages } => self.store(at_ms, &client, &key_packages),
+            UserRequest::Claim(request) => {
+                let default_allow = self.hub.config().consent.default == ConsentDefault::Allow;
+                let Claim { response, given } = claim::decide_claim(self, at_ms, default_allow, &request)?;
+                if given.is_empty() {
+                    Decision::Answer(UserAnswer::KeyMaterial(response))
+                } else {
+                    let event = Event::User(UserEvent::KeyPackagesClaimed(given));
+                    Decision::Accept {
+                        event,
+                        reply: tls::encode(&response),
+                    }
+                }
+            }
+            UserRequest::SetConsent(_) if profile.consent.len() >= CONSENT_RULES_MAX => {
+                Decision::Answer(UserAnswer::TooMany("consent rules"))
+            }
+            UserRequest::SetConsent(rule) => accept(UserEvent::ConsentSet(rule)),
+            UserRequest::JoinRoom(room) if profile.rooms.contains(&room) => Decision::Answer(UserAnswer::Unchanged),
+            UserRequest::JoinRoom(room) => accept(UserEvent::RoomJoined(room)),
+            UserRequest::ForgetRoom(room) if !profile.rooms.contains(&room) => Decision::Answer(UserAnswer::Unchanged),
+            UserRequest::ForgetRoom(room) => accept(UserEvent::RoomForgotten(room)),
+            UserRequest::Rooms => Decision::Answer(UserAnswer::Rooms(profile.rooms.iter().cloned().collect())),
+        })
+    }
+
+    /// All KeyPackages of a request are stored, or none.
+    fn store(&self, at_ms: u64, client: &ClientUri, key_packages: &[KeyPackage]) -> Decision<UserAnswer> {
+        let available = self.stored_of(client).count();
+        if available + key_packages.len() > KEY_PACKAGES_PER_CLIENT_MAX {
+            return Decision::Answer(UserAnswer::TooMany("KeyPackages"));
+        }
+        let mut packages: Vec<StoredKeyPackage> = Vec::new();
+        for key_package in key_packages {
+            match self.check(at_ms, client, key_package) {
+                Ok(stored) if packages.iter().any(|known| known.reference == stored.reference) => {
+                    return Decision::Answer(UserAnswer::BadKeyPackage("it is in the list twice".to_owned()));
+                }
+                Ok(stored) => packages.push(stored),
+                Err(reason) => return Decision::Answer(UserAnswer::BadKeyPackage(reason)),
+            }
+        }
+        let expired = |not_after_s: u64| not_after_s.saturating_mul(1_000) <= at_ms;
+        let expired: Vec<ByteBuf> = self
+            .key_packages
+            .values()
+            .filter(|stored| expired(stored.not_after_s))
+            .map(|stored| stored.reference.clone())
+            .chain(
+                self.given
+                    .iter()
+                    .filter(|(_, not_after_s)| expired(**not_after_s))
+                    .map(|(r, _)| ByteBuf::from(r.clone())),
+            )
+            .collect();
+        let reply = format!(
+            "{{\"stored\":{},\"available\":{}}}",
+            packages.len(),
+            available + packages.len()
+        );
+        let event = Event::User(UserEvent::KeyPackagesStored { packages, expired });
+        Decision::Accept {
+            event,
+            reply: reply.into_bytes(),
+        }
+    }
+
+    fn check(&self, at_ms: u64, client: &ClientUri, key_package: &KeyPackage) -> Result<StoredKeyPackage, String> {
+        let identity =
+            ClientIdentity::from_credential(key_package.leaf_node().credential()).map_err(|e| e.to_string())?;
+        if identity.client() != client || identity.user() != &self.user {
+            return Err(format!("it is for {} of {}", identity.client(), identity.user()));
+        }
+        let lifetime = key_package.lifetime();
+        if lifetime.not_after.saturating_mul(1_000) <= at_ms {
+            return Err("it has expired".to_owned());
+        }
+        let suite = crypto::supported(key_package.cipher_suite()).ok_or("its cipher suite is not supported")?;
+        // Checks the signatures, the keys and the lifetime (RFC 9420, 10.1).
+        KeyPackageIn::tls_deserialize_exact_bytes(key_package.as_bytes())
+            .map_err(|error| error.to_string())?
+            .validate(crypto::provider(), ProtocolVersion::Mls10)
+            .map_err(|error| error.to_string())?;
+        let reference = crypto::key_package_ref(suite, key_package).map_err(|error| format!("{error:?}"))?;
+        if self.key_packages.contains_key(&reference) || self.given.contains_key(&reference) {
+            return Err("it was published before: a KeyPackage is used once".to_owned());
+        }
+        Ok(StoredKeyPackage {
+            reference: ByteBuf::from(reference),
+            client: client.clone(),
+            key_package: ByteBuf::from(key_package.as_bytes()),
+            not_after_s: lifetime.not_after,
+        })
+    }
+}
+
+fn accept(event: UserEvent) -> Decision<UserAnswer> {
+    Decision::Accept {
+        event: Event::User(event),
+        reply: Vec::new(),
+    }
+}
+
+fn references<'a>(packages: impl Iterator<Item = &'a StoredKeyPackage>) -> Vec<ByteBuf> {
+    packages.map(|package| package.reference.clone()).collect()
+}

@@ -1,0 +1,11 @@
+//! Users of this provider: their clients, the KeyPackages they have in store, who may fetch those, and the rooms they are
+//! in.
+//!
+//! Invariant: a KeyPackage is given out once. Claims go through the log, so that this holds across any failure.
+
+mod claim;
+mod decide;
+pub(crate) mod event;
+pub(crate) mod state;
+
+pub(crate) use self::decide::{UserAnswer, UserRequest};

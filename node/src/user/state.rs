@@ -1,0 +1,165 @@
+//! A user's state: the profile that every replica keeps, and the KeyPackages that the leader holds in memory.
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::sync::Arc;
+
+use mimi_hub_cluster::ShardReader;
+use mimi_hub_proto::uri::{ClientUri, RoomUri, UserUri};
+use serde::{Deserialize, Serialize};
+
+use super::event::{ConsentRule, StoredKeyPackage, UserEvent};
+use crate::command::{Head, decode};
+use crate::entity::EntityId;
+use crate::error::NodeError;
+use crate::hub::Hub;
+use crate::{keys, read};
+
+/// What is stored of a user, apart from KeyPackages.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Profile {
+    /// Known, deleted, or never heard of.
+    pub(crate) standing: Standing,
+    /// The user's clients.
+    pub(crate) clients: BTreeSet<ClientUri>,
+    /// Who may fetch KeyPackages; at most one rule for a pair of requester and room.
+    pub(crate) consent: Vec<ConsentRule>,
+    /// The rooms in the user's event stream.
+    pub(crate) rooms: BTreeSet<RoomUri>,
+}
+
+/// What a provider says of a user.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Standing {
+    #[default]
+    Unknown,
+    Known,
+    Deleted,
+}
+
+impl Profile {
+    /// Advances the profile by an event.
+    pub(crate) fn apply(&mut self, event: &UserEvent) {
+        match event {
+            UserEvent::Created => self.standing = Standing::Known,
+            UserEvent::Deleted { .. } => {
+                *self = Profile {
+                    standing: Standing::Deleted,
+                    ..Profile::default()
+                }
+            }
+            UserEvent::ClientAdded(client) => {
+                self.clients.insert(client.clone());
+            }
+            UserEvent::ClientRemoved { client, .. } => {
+                self.clients.remove(client);
+            }
+            UserEvent::ConsentSet(rule) => {
+                self.consent
+                    .retain(|known| (&known.requester, &known.room) != (&rule.requester, &rule.room));
+                self.consent.push(rule.clone());
+            }
+            UserEvent::RoomJoined(room) => {
+                self.rooms.insert(room.clone());
+            }
+            UserEvent::RoomForgotten(room) => {
+                self.rooms.remove(room);
+            }
+            UserEvent::KeyPackagesStored { .. } | UserEvent::KeyPackagesClaimed(_) => {}
+        }
+    }
+
+    /// The most specific rule for the request: `Some(allowed)`, or none.
+    pub(crate) fn consents(&self, requester: &UserUri, room: &RoomUri) -> Option<bool> {
+        let rank = |rule: &ConsentRule| {
+            let requester_matches = rule.requester.as_ref().is_none_or(|wanted| wanted == requester);
+            let room_matches = rule.room.as_ref().is_none_or(|wanted| wanted == room);
+            (requester_matches && room_matches).then_some((rule.requester.is_some(), rule.room.is_some()))
+        };
+        self.consent
+            .iter()
+            .filter_map(|rule| rank(rule).map(|rank| (rank, rule.allow)))
+            .max()
+            .map(|(_, allow)| allow)
+    }
+
+    /// Has the user allowed this requester some other room?
+    pub(crate) fn consents_to_another_room(&self, requester: &UserUri) -> bool {
+        self.consent.iter().any(|rule| {
+            rule.allow && rule.room.is_some() && rule.requester.as_ref().is_none_or(|wanted| wanted == requester)
+        })
+    }
+}
+
+/// A user as its actor holds it.
+pub(crate) struct UserState {
+    pub(crate) hub: Arc<Hub>,
+    pub(crate) user: UserUri,
+    pub(crate) profile: Profile,
+    /// KeyPackages in store, by KeyPackageRef.
+    pub(crate) key_packages: BTreeMap<Vec<u8>, StoredKeyPackage>,
+    /// Given out and not yet expired: KeyPackageRef to the end of the lifetime.
+    pub(crate) given: BTreeMap<Vec<u8>, u64>,
+}
+
+impl UserState {
+    pub(crate) fn load(hub: &Arc<Hub>, reader: &ShardReader, id: &EntityId, _: &Head) -> Result<Self, NodeError> {
+        let EntityId::User(user) = id else {
+            return Err(NodeError::WrongEntity(id.to_string()));
+        };
+        let profile = match reader.get(&keys::checkpoint(id))? {
+            Some(bytes) => decode(&bytes)?,
+            None => Profile::default(),
+        };
+        let mut key_packages = BTreeMap::new();
+        for (_, value) in read::prefix(reader, &keys::key_packages(id))? {
+            let stored: StoredKeyPackage = decode(&value)?;
+            key_packages.insert(stored.reference.to_vec(), stored);
+        }
+        let prefix = keys::given_key_packages(id);
+        let mut given = BTreeMap::new();
+        for (key, value) in read::prefix(reader, &prefix)? {
+            given.insert(key[prefix.len()..].to_vec(), decode(&value)?);
+        }
+        Ok(UserState {
+            hub: Arc::clone(hub),
+            user: user.clone(),
+            profile,
+            key_packages,
+            given,
+        })
+    }
+
+    /// Advances the state in memory; what [`crate::state_machine`] does to the stored one.
+    pub(crate) fn apply(&mut self, event: &UserEvent) {
+        self.profile.apply(event);
+        match event {
+            UserEvent::KeyPackagesStored { packages, expired } => {
+                for reference in expired {
+                    self.key_packages.remove(reference.as_slice());
+                    self.given.remove(reference.as_slice());
+                }
+                for package in packages {
+                    self.key_packages.insert(package.reference.to_vec(), package.clone());
+                }
+            }
+            UserEvent::KeyPackagesClaimed(packages) => {
+                for package in packages {
+                    self.key_packages.remove(package.reference.as_slice());
+                    self.given.insert(package.reference.to_vec(), package.not_after_s);
+                }
+            }
+            UserEvent::Deleted { dropped } | UserEvent::ClientRemoved { dropped, .. } => {
+                let dropped: HashSet<_> = dropped.iter().map(|reference| reference.as_slice()).collect();
+                self.key_packages
+                    .retain(|reference, _| !dropped.contains(reference.as_slice()));
+            }
+            _ => {}
+        }
+    }
+
+    pub(crate) fn stored_of<'a>(&'a self, client: &'a ClientUri) -> impl Iterator<Item = &'a StoredKeyPackage> {
+        self.key_packages
+            .values()
+            .filter(move |package| package.client == *client)
+    }
+}
