@@ -1,4 +1,4 @@
-//! The registry of role capabilities (draft-ietf-mimi-room-policy, section 9.2).
+//! The registry of role capabilities (draft-ietf-mimi-room-policy, section 10.2).
 
 use std::fmt;
 
@@ -143,7 +143,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn room_policy_9_2_values_are_unique_and_names_are_known() {
+    fn room_policy_10_2_values_are_unique_and_names_are_known() {
         let registered = Capability::REGISTERED;
         assert!(registered.windows(2).all(|pair| pair[0] < pair[1]));
         assert!(

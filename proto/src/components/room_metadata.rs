@@ -97,7 +97,7 @@ fn text(reader: &mut Reader<'_>, what: &'static str) -> Result<String, Error> {
 }
 
 /// The fields of [`RoomMetaData`], each of which has a capability of its own (draft-ietf-mimi-room-policy,
-/// section 7.2).
+/// section 8.2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MetadataField {
     /// `room_avatar`.

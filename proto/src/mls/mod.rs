@@ -22,8 +22,6 @@ mod proposal;
 mod public_message;
 mod ratchet_tree;
 mod small;
-#[cfg(test)]
-mod tests;
 mod verbatim;
 mod welcome;
 

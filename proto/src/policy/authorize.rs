@@ -1,4 +1,4 @@
-//! Who may do what (draft-ietf-mimi-room-policy, section 7).
+//! Who may do what (draft-ietf-mimi-room-policy, section 8).
 
 use super::constraints::{self, Constraint, Effects};
 use super::room::{NO_ROLE_INDEX, RoomPolicy};
@@ -217,7 +217,7 @@ impl<'a> Judge<'a> {
         }
     }
 
-    /// Section 7.1.1, `canAddParticipant` and `canOpenJoin`.
+    /// Section 8.1.1, `canAddParticipant` and `canOpenJoin`.
     fn add_participant(&self, user: &UserUri, role: u32) -> Result<(), Denied> {
         if self.policy.role_of(user).is_some() {
             return Err(Denied::AlreadyParticipant { user: user.clone() });
@@ -233,7 +233,7 @@ impl<'a> Judge<'a> {
         may_change(holder, NO_ROLE_INDEX, role)
     }
 
-    /// Section 7.1.1: whoever may add a participant may add its clients. A participant that has none at the moment
+    /// Section 8.1.1: whoever may add a participant may add its clients. A participant that has none at the moment
     /// takes the same capability.
     fn add_client(&self, user: &UserUri) -> Result<(), Denied> {
         let role = self.effects.role_after(user);
@@ -246,7 +246,7 @@ impl<'a> Judge<'a> {
         self.holder(Capability::CAN_ADD_PARTICIPANT).map(drop)
     }
 
-    /// Section 7.1.1, `canAddOwnClient`. Who joins an open room does so with a client.
+    /// Section 8.1.1, `canAddOwnClient`. Who joins an open room does so with a client.
     fn add_own_client(&self) -> Result<(), Denied> {
         match self.actor {
             Actor::NewMember(user) if self.policy.role_of(user).is_none() => {
@@ -262,7 +262,7 @@ impl<'a> Judge<'a> {
         }
     }
 
-    /// Section 7.1.2, `canRemoveParticipant`. The hub cleans up after users that are gone.
+    /// Section 8.1.2, `canRemoveParticipant`. The hub cleans up after users that are gone.
     fn remove_participant(&self, user: &UserUri) -> Result<(), Denied> {
         let current = self.role_of_participant(user)?.role_index;
         if self.actor == Actor::Hub {
@@ -275,7 +275,7 @@ impl<'a> Judge<'a> {
         may_change(holder, current, NO_ROLE_INDEX)
     }
 
-    /// Section 7.1.2: the clients of who is removed or banned go along; otherwise it takes `canKick`. Clients of
+    /// Section 8.1.2: the clients of who is removed or banned go along; otherwise it takes `canKick`. Clients of
     /// users that are no participants are what an incomplete removal left.
     fn remove_client(&self, user: &UserUri) -> Result<(), Denied> {
         if self.actor == Actor::Hub {
@@ -296,7 +296,7 @@ impl<'a> Judge<'a> {
         }
     }
 
-    /// Section 7.1.2, `canRemoveOwnClient`. Who leaves takes all clients along; and draft-ietf-mimi-protocol, section
+    /// Section 8.1.2, `canRemoveOwnClient`. Who leaves takes all clients along; and draft-ietf-mimi-protocol, section
     /// 5.3, leaves removed and banned users this one thing to do.
     fn remove_own_client(&self) -> Result<(), Denied> {
         let user = self.actor.user().ok_or(Denied::HubMayNot)?;
@@ -309,7 +309,7 @@ impl<'a> Judge<'a> {
         }
     }
 
-    /// Section 7.1.2, `canRemoveSelf`.
+    /// Section 8.1.2, `canRemoveSelf`.
     fn remove_self(&self) -> Result<(), Denied> {
         let holder = self.holder(Capability::CAN_REMOVE_SELF)?;
         if self.policy.base().fixed_membership {
@@ -318,7 +318,7 @@ impl<'a> Judge<'a> {
         may_change(holder, holder.role_index, NO_ROLE_INDEX)
     }
 
-    /// Section 7.1.3: `canChangeUserRole`, `canBan`, `canUnban`. `canChangeOwnRole` needs the list of preauthorized
+    /// Section 8.1.3: `canChangeUserRole`, `canBan`, `canUnban`. `canChangeOwnRole` needs the list of preauthorized
     /// users, which rooms here do not have.
     fn change_role(&self, user: &UserUri, from: u32, to: u32) -> Result<(), Denied> {
         let actual = self.role_of_participant(user)?.role_index;
@@ -350,7 +350,7 @@ impl<'a> Judge<'a> {
         may_change(holder, from, to)
     }
 
-    /// Section 7.2.
+    /// Section 8.2.
     fn change_metadata(&self, field: MetadataField) -> Result<(), Denied> {
         let capability = match field {
             MetadataField::Avatar => Capability::CAN_CHANGE_ROOM_AVATAR,

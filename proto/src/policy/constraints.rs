@@ -195,7 +195,7 @@ pub(super) fn check(
     })
 }
 
-/// Section 7.1: removing and banning take all clients along. Section 5: `multi_device`.
+/// Section 8.1: removing and banning take all clients along. Section 5: `multi_device`.
 fn check_user(policy: &RoomPolicy, actor: Actor<'_>, change: &Change, effects: &Effects<'_>) -> Result<(), Denied> {
     let (user, must_be_gone) = match change {
         Change::RemoveParticipant { user } => (Some(user), true),

@@ -198,7 +198,7 @@ impl RoomPolicy {
     }
 }
 
-/// Section 3 on roles, section 5 on fixed membership, section 7.1.1 on open rooms.
+/// Section 3 on roles, section 5 on fixed membership, section 8.1.1 on open rooms.
 fn check_roles(roles: &RoleData, base: &BaseRoomPolicy) -> Result<(), Error> {
     let limited = |what, value, limit| {
         if value > limit {
