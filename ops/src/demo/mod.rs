@@ -178,4 +178,17 @@ mod tests {
         );
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
     }
+
+    /// Started as a server, this test program refuses its arguments and ends.
+    #[tokio::test]
+    async fn a_provider_that_does_not_start_fails_the_demo_and_its_log_is_kept() {
+        let folder = tempfile::tempdir().unwrap();
+        let dir = folder.path().join("demo");
+        let failed = Box::pin(run(args(1, Some(dir.clone())))).await.unwrap_err();
+        assert!(
+            matches!(failed, OpsError::DemoFailed { failed: 1, steps: 1 }),
+            "{failed}"
+        );
+        assert_ne!(std::fs::read_to_string(dir.join("a.example/mimi-hub.log")).unwrap(), "");
+    }
 }

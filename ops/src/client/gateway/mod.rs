@@ -6,6 +6,8 @@
 
 mod http;
 mod json;
+#[cfg(test)]
+mod tests;
 
 pub use http::{GatewaySettings, RetryPolicy};
 pub use json::{

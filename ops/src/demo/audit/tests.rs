@@ -121,11 +121,12 @@ fn every_difference_between_hub_and_client_is_found() {
     let state = alice.room(&room()).unwrap();
     let members = [("A1".to_owned(), state.clone())];
     compare(&view(&state), &members).unwrap();
-    let breakages: [(&str, fn(&mut RoomView)); 6] = [
+    type Breakage = fn(&mut RoomView);
+    let breakages: [(&str, Breakage); 6] = [
         ("epoch", |view| view.epoch += 1),
         ("tree hash", |view| view.tree_hash[0] ^= 1),
         ("confirmed transcript hash", |view| {
-            view.confirmed_transcript_hash.push(1)
+            view.confirmed_transcript_hash.push(1);
         }),
         ("participant list", |view| view.participants[0].role = ROLE_MEMBER),
         ("clients", |view| view.clients[0].leaf_index = 7),
