@@ -17,6 +17,8 @@ use crate::OpsError;
 const ATTEMPTS_MAX: u32 = 8;
 /// How long the stream is followed for what an answer says is there.
 const CATCH_UP_MAX: Duration = Duration::from_secs(30);
+/// How long after a refusal the stream may take to bring what explains it.
+const REFUSED_WAIT: Duration = Duration::from_millis(500);
 const PAGE_EVENTS_MAX: u16 = 500;
 /// One wait of the provider for new events, while something is awaited.
 const POLL: Duration = Duration::from_secs(2);
@@ -302,7 +304,7 @@ impl Client {
                 UpdateAnswer::WrongEpoch(epoch) => self.catch_up(room, epoch).await?,
                 UpdateAnswer::Refused { code, description } => {
                     // The hub may know proposals that this client has yet to hear of; a Commit without them is refused.
-                    if self.sync(Duration::ZERO).await? == 0 {
+                    if self.sync(REFUSED_WAIT).await? == 0 {
                         return Err(denied(what, code, description));
                     }
                 }

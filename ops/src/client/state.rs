@@ -61,7 +61,7 @@ impl ClientState {
     /// What this client knows of a room that it is in.
     ///
     /// # Errors
-    /// [`OpsError::NotMember`], or [`OpsError::Component`] when the group's components break a rule.
+    /// [`OpsError::NotMember`], or [`OpsError::Mls`] when the group's components break a rule.
     pub fn room(&self, room: &RoomUri) -> Result<RoomState, OpsError> {
         RoomState::of(self.membership(room)?.group()?)
     }

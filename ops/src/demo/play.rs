@@ -22,7 +22,8 @@ const CUT_MESSAGES: usize = 20;
 const CUT_AFTER: usize = 8;
 /// How long the hub is gone.
 const CUT_PAUSE: Duration = Duration::from_millis(500);
-const REMOVAL_MAX: Duration = Duration::from_secs(30);
+/// How long a client may take to see a change of its own membership, or of the epoch.
+const SEEN_MAX: Duration = Duration::from_secs(30);
 
 /// Places in the cast, in the order in which the clients are made. The names are the draft's.
 const CLIENT_A1: usize = 0;
@@ -250,7 +251,7 @@ impl Play {
             .filter(|client| client.state().identity().user() == user)
         {
             client
-                .sync_until("the Welcome", REMOVAL_MAX, |state| state.is_member(room))
+                .sync_until("the Welcome", SEEN_MAX, |state| state.is_member(room))
                 .await?;
         }
         Ok(Vec::new())
@@ -283,7 +284,7 @@ impl Play {
         let room = &self.room;
         for index in [CLIENT_B1, CLIENT_B2] {
             self.cast[index]
-                .sync_until("the removal", REMOVAL_MAX, |state| state.is_removed(room))
+                .sync_until("the removal", SEEN_MAX, |state| state.is_removed(room))
                 .await?;
         }
         self.everybody_speaks().await?;
@@ -301,7 +302,7 @@ impl Play {
             let there = |state: &ClientState| {
                 !state.is_member(&room) || state.room(&room).is_ok_and(|known| known.epoch >= epoch)
             };
-            client.sync_until("the external Commit", REMOVAL_MAX, there).await?;
+            client.sync_until("the external Commit", SEEN_MAX, there).await?;
         }
         self.everybody_speaks().await
     }
