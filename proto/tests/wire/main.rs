@@ -1,0 +1,11 @@
+//! The wire formats as a whole: golden octets, round trips, hostile input, and comparison with other implementations.
+
+mod arbitrary;
+mod golden;
+mod hostile;
+mod mls_bytes;
+mod mls_spec_crate;
+mod mls_views;
+mod openmls_groups;
+mod round_trip;
+mod samples;
