@@ -287,6 +287,7 @@ impl Play {
                 .sync_until("the removal", SEEN_MAX, |state| state.is_removed(room))
                 .await?;
         }
+        self.all_reach_epoch_of(CLIENT_C1).await?;
         self.everybody_speaks().await?;
         Ok(vec!["both of Bob's clients know that they are out".to_owned()])
     }
@@ -295,16 +296,22 @@ impl Play {
         self.enter(NEW_DEVICE, 0).await?;
         let newest = self.cast.len() - 1;
         self.cast[newest].join(&self.room).await?;
-        // The others must be in the new epoch before they are expected to read what is sent in it.
+        self.all_reach_epoch_of(newest).await?;
+        self.everybody_speaks().await
+    }
+
+    /// Waits until all members are in the epoch of one of them: before that they can neither read what is sent in it nor,
+    /// with proposals pending (RFC 9420, 12.4), send themselves.
+    async fn all_reach_epoch_of(&mut self, leader: usize) -> Result<(), OpsError> {
         let room = self.room.clone();
-        let epoch = self.cast[newest].state().room(&room)?.epoch;
+        let epoch = self.cast[leader].state().room(&room)?.epoch;
         for client in &mut self.cast {
             let there = |state: &ClientState| {
                 !state.is_member(&room) || state.room(&room).is_ok_and(|known| known.epoch >= epoch)
             };
-            client.sync_until("the external Commit", SEEN_MAX, there).await?;
+            client.sync_until("the new epoch", SEEN_MAX, there).await?;
         }
-        self.everybody_speaks().await
+        Ok(())
     }
 
     /// Two clients keep sending, one through its own provider and one at the hub itself, while the hub's process is killed
