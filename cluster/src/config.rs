@@ -95,9 +95,6 @@ impl ClusterConfig {
         if !self.nodes.contains(&self.node) {
             return Err(ConfigError::NotAMember(self.node));
         }
-        if self.nodes.len() > 1 {
-            return Err(ConfigError::SeveralNodes(self.nodes.len()));
-        }
         if self.tick.is_zero() {
             return Err(ConfigError::ZeroTick);
         }
@@ -129,10 +126,6 @@ mod tests {
         assert_eq!(
             refused(|c| c.nodes = vec![NodeId(2)]),
             ConfigError::NotAMember(NodeId(1))
-        );
-        assert_eq!(
-            refused(|c| c.nodes = vec![NodeId(1), NodeId(2)]),
-            ConfigError::SeveralNodes(2)
         );
         assert_eq!(refused(|c| c.tick = Duration::ZERO), ConfigError::ZeroTick);
         assert_eq!(

@@ -80,9 +80,9 @@ pub enum ConfigError {
     /// This node is not one of the cluster's.
     #[error("node {0} is not in `nodes`")]
     NotAMember(NodeId),
-    /// There is no transport to other nodes yet.
-    #[error("`nodes` names {0} nodes; a cluster of more than one is not supported by this version")]
-    SeveralNodes(usize),
+    /// Other nodes cannot be reached.
+    #[error("`nodes` names {0} nodes, but the cluster was started without a transport between them")]
+    NoTransport(usize),
     /// Ticks drive everything.
     #[error("`tick` cannot be 0")]
     ZeroTick,

@@ -7,7 +7,9 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
+use bytes::Bytes;
 use mimi_hub_storage::{Entry, HardState, LogBatch};
+
 use raft::eraftpb::{Message, MessageType};
 use raft::{Config, GetEntriesContext, RawNode, ReadOnlyOption, ReadState, StateRole};
 
@@ -46,6 +48,8 @@ pub(super) struct Group {
     timeout: ElectionTimeout,
     applied: u64,
     announced: Leadership,
+    /// Not appended yet.
+    queued: Vec<(RequestId, Bytes)>,
     proposals: VecDeque<Proposal>,
     reads: Reads,
     /// Entries handed over and not reported applied: the last index of each hand-over, and its bytes.
@@ -104,7 +108,9 @@ impl Group {
             check_quorum: true,
             pre_vote: true,
             read_only_option: ReadOnlyOption::Safe,
-            batch_append: true,
+            // Not safe in raft-rs 0.7.0: it joins entries to a waiting empty append without looking whether they follow it,
+            // and the other replica then acknowledges an index that it does not have.
+            batch_append: false,
             max_uncommitted_size: config.max_uncommitted_bytes.max(MAX_MESSAGE_BYTES),
             max_committed_size_per_ready: MAX_MESSAGE_BYTES,
             ..Config::default()
@@ -120,6 +126,7 @@ impl Group {
             timeout: ElectionTimeout::new(config.seed, config.node, shard, config.election_ticks),
             applied,
             announced: Leadership::Follower { leader: None },
+            queued: Vec::new(),
             proposals: VecDeque::new(),
             reads: Reads::default(),
             unapplied: VecDeque::new(),
@@ -135,24 +142,13 @@ impl Group {
         self.raw.tick();
     }
 
+    /// Takes a proposal in. Those of one step go to raft-rs together: one message to each replica carries them.
     pub(super) fn propose(&mut self, id: RequestId, data: Vec<u8>) -> Result<(), ProposeError> {
         if !self.leads() {
             return Err(self.not_leader());
         }
-        match self.raw.propose(Vec::new(), data) {
-            Ok(()) => {
-                let raft = &self.raw.raft;
-                self.proposals.push_back(Proposal {
-                    index: raft.raft_log.last_index(),
-                    term: raft.term,
-                    id,
-                });
-                Ok(())
-            }
-            Err(_) if self.raw.raft.lead_transferee.is_some() => Err(ProposeError::NotLeader { leader: None }),
-            // What is left is a full budget of uncommitted entries.
-            Err(_) => Err(ProposeError::Overloaded),
-        }
+        self.queued.push((id, data.into()));
+        Ok(())
     }
 
     pub(super) fn read(&mut self, id: RequestId) -> Result<(), ProposeError> {
@@ -192,6 +188,10 @@ impl Group {
 
     /// The state store is durable up to `index`. The log is compacted once it is worth it.
     pub(super) fn flushed(&mut self, index: u64, keep: u64) {
+        // A replica that lags may need any entry.
+        if self.raw.raft.prs().iter().count() > 1 {
+            return;
+        }
         let to = index.min(self.applied).saturating_sub(keep);
         if to >= self.raw.store().start().index + keep.max(1) {
             self.raw.mut_store().compact(to);
@@ -214,6 +214,7 @@ impl Group {
     /// Takes the ready work, up to what has to be durable first. Returns what may be said at once.
     pub(super) fn gather(&mut self, batch: &mut LogBatch, load: &mut Load, out: &mut Outputs) -> Vec<Message> {
         let mut messages = Vec::new();
+        self.append_queued(out);
         self.ask_reads();
         while self.writing.is_none() && self.raw.has_ready() {
             let mut ready = self.raw.ready();
@@ -295,6 +296,58 @@ impl Group {
     fn not_leader(&self) -> ProposeError {
         ProposeError::NotLeader {
             leader: self.known_leader(),
+        }
+    }
+
+    /// Appends what has been proposed since the last time, in order.
+    fn append_queued(&mut self, out: &mut Outputs) {
+        let queued = std::mem::take(&mut self.queued);
+        let mut rest = queued.as_slice();
+        while !rest.is_empty() {
+            let (batch, after) = rest.split_at(batch_length(rest));
+            rest = after;
+            // Raft-rs drops a batch whole when not all of it fits the budget of uncommitted entries.
+            if batch.len() == 1 || self.append(batch).is_err() {
+                for proposal in batch {
+                    if let Err(error) = self.append(std::slice::from_ref(proposal)) {
+                        out.answers.push((proposal.0, Err(error)));
+                    }
+                }
+            }
+        }
+    }
+
+    fn append(&mut self, proposals: &[(RequestId, Bytes)]) -> Result<(), ProposeError> {
+        if !self.leads() {
+            return Err(self.not_leader());
+        }
+        let entries: Vec<Entry> = proposals
+            .iter()
+            .map(|(_, data)| Entry {
+                data: data.clone(),
+                ..Entry::default()
+            })
+            .collect();
+        let mut message = Message {
+            from: self.raw.raft.id,
+            ..Message::default()
+        };
+        message.set_msg_type(MessageType::MsgPropose);
+        message.set_entries(entries.into());
+        let first = self.raw.raft.raft_log.last_index() + 1;
+        match self.raw.step(message) {
+            Ok(()) => {
+                let term = self.raw.raft.term;
+                let placed = proposals
+                    .iter()
+                    .zip(first..)
+                    .map(|((id, _), index)| Proposal { index, term, id: *id });
+                self.proposals.extend(placed);
+                Ok(())
+            }
+            Err(_) if self.raw.raft.lead_transferee.is_some() => Err(ProposeError::NotLeader { leader: None }),
+            // What is left is a full budget of uncommitted entries.
+            Err(_) => Err(ProposeError::Overloaded),
         }
     }
 
@@ -397,6 +450,16 @@ impl Group {
             out.leadership.push((self.shard, leadership));
         }
     }
+}
+
+/// How many of `proposals`, from the front, go into one message: at least one.
+fn batch_length(proposals: &[(RequestId, Bytes)]) -> usize {
+    let mut bytes = 0;
+    let fit = proposals.iter().take_while(|(_, data)| {
+        bytes += data.len() as u64;
+        bytes <= MAX_MESSAGE_BYTES
+    });
+    fit.count().max(1)
 }
 
 fn answer_reads(ids: &[RequestId], answer: &Result<(), ProposeError>, load: &mut Load, out: &mut Outputs) {

@@ -37,7 +37,7 @@ use mimi_hub_storage::{Entry, GroupId, HardState, LogBatch, LogStart};
 use raft::eraftpb::{ConfState, Message, MessageType};
 
 use self::group::Group;
-use crate::config::NodeId;
+use crate::config::{ClusterConfig, NodeId};
 use crate::entry::Payload;
 use crate::error::ProposeError;
 use crate::fatal::{Fatal, panic_text};
@@ -61,6 +61,24 @@ pub(crate) struct CoreConfig {
     pub(crate) entry_cache_bytes: u64,
     pub(crate) keep_entries: u64,
     pub(crate) logger: slog::Logger,
+}
+
+impl CoreConfig {
+    pub(crate) fn new(config: &ClusterConfig, logger: slog::Logger) -> Self {
+        Self {
+            node: config.node,
+            tick: config.tick,
+            heartbeat_ticks: config.heartbeat_ticks,
+            election_ticks: config.election_ticks,
+            seed: config.seed,
+            max_uncommitted_bytes: config.max_uncommitted_bytes,
+            max_unapplied_bytes: config.max_unapplied_bytes,
+            max_reads: config.max_queued,
+            entry_cache_bytes: config.entry_cache_bytes,
+            keep_entries: config.keep_entries,
+            logger,
+        }
+    }
 }
 
 /// What the stores hold of a group at the start.

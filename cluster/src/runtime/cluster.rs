@@ -11,13 +11,15 @@ use tokio::sync::{oneshot, watch};
 
 use super::board::{Board, ClusterStatus};
 use super::inbox::{Inbox, Request};
-use super::{recovery, worker};
+use super::worker::{Seams, Stores, Worker};
 use crate::config::{ClusterConfig, NodeId};
 use crate::entry;
-use crate::error::{ClusterError, ProposeError};
+use crate::error::{ClusterError, ConfigError, ProposeError};
 use crate::machine::{Leadership, StateMachine};
 use crate::reader::ShardReader;
+use crate::recovery;
 use crate::shard::ShardId;
+use crate::transport::{self, DeliverError, NoPeers, Transport};
 
 /// This node's part of a cluster. Clones are handles to the same one; it stops when told to, or with the last of them.
 #[derive(Clone)]
@@ -49,6 +51,27 @@ impl Cluster {
         state: Arc<dyn StateStore>,
         machine: Arc<dyn StateMachine>,
     ) -> Result<Self, ClusterError> {
+        if config.nodes.len() > 1 {
+            return Err(ConfigError::NoTransport(config.nodes.len()).into());
+        }
+        Self::start_with_transport(config, log, state, machine, Arc::new(NoPeers)).await
+    }
+
+    /// Like [`start`](Self::start), for a cluster of several nodes. Frames that arrive have to be given to
+    /// [`deliver`](Self::deliver).
+    ///
+    /// A shard of several replicas elects a leader within an election timeout. Its log is not compacted: a replica that
+    /// lags may need any entry of it.
+    ///
+    /// # Errors
+    /// As for [`start`](Self::start).
+    pub async fn start_with_transport(
+        config: ClusterConfig,
+        log: Arc<dyn LogStore>,
+        state: Arc<dyn StateStore>,
+        machine: Arc<dyn StateMachine>,
+        transport: Arc<dyn Transport>,
+    ) -> Result<Self, ClusterError> {
         config.validate()?;
         let inbox = Arc::new(Inbox::new(config.max_queued, config.max_queued_bytes));
         let board = Arc::new(Board::new(config.shards));
@@ -62,12 +85,11 @@ impl Cluster {
             stopped: watched,
         };
         let (begun, started) = oneshot::channel();
-        let stores = worker::Stores { log, state };
+        let (stores, seams) = (Stores { log, state }, Seams { machine, transport });
         // Recovery reads the disk: on the worker's own thread, not on the caller's.
         let run = move || {
             let recovered = recovery::recover(&config, stores.log.as_ref(), stores.state.as_ref());
-            let worker =
-                recovered.and_then(|groups| worker::Worker::new(&config, groups, stores, machine, inbox, board));
+            let worker = recovered.and_then(|groups| Worker::new(&config, groups, stores, seams, inbox, board));
             match worker {
                 Ok(worker) => {
                     if begun.send(Ok(())).is_ok() {
@@ -151,6 +173,15 @@ impl Cluster {
             .request(Request::Read { shard, reply })
             .map_err(|(_, error)| error)?;
         answer.await.unwrap_or(Err(ProposeError::ShuttingDown))
+    }
+
+    /// Takes in a frame that node `from` has sent. The caller has made sure that it is from that node.
+    ///
+    /// # Errors
+    /// The frame does not read, or too many wait. Either way it is dropped, which Raft survives.
+    pub fn deliver(&self, from: NodeId, frame: &[u8]) -> Result<(), DeliverError> {
+        let decoded = transport::decode(from, self.inner.node, frame)?;
+        self.inner.inbox.frame(decoded, frame.len())
     }
 
     /// Reads what this node has applied of `shard`.

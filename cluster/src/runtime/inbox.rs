@@ -10,9 +10,11 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 
 use super::cluster::Outcome;
+use crate::core::Frame;
 use crate::error::ProposeError;
 use crate::fatal::Fatal;
 use crate::shard::ShardId;
+use crate::transport::DeliverError;
 
 /// Where a proposal's outcome goes.
 pub(super) type ProposalReply = oneshot::Sender<Result<Outcome, ProposeError>>;
@@ -37,6 +39,8 @@ pub(super) enum Request {
 #[derive(Debug, Default)]
 pub(super) struct Waiting {
     pub(super) requests: Vec<Request>,
+    /// From other nodes, in the order they came.
+    pub(super) frames: Vec<Frame>,
     /// How far the applier has come.
     pub(super) applied: BTreeMap<ShardId, u64>,
     /// How far the flusher has come.
@@ -49,7 +53,11 @@ pub(super) struct Waiting {
 
 impl Waiting {
     fn is_empty(&self) -> bool {
-        self.requests.is_empty() && self.applied.is_empty() && self.flushed.is_empty() && self.fatal.is_none()
+        self.requests.is_empty()
+            && self.frames.is_empty()
+            && self.applied.is_empty()
+            && self.flushed.is_empty()
+            && self.fatal.is_none()
     }
 }
 
@@ -64,6 +72,7 @@ pub(super) struct Inbox {
 struct State {
     waiting: Waiting,
     bytes: usize,
+    frame_bytes: usize,
     /// The worker does not know of `stopping` yet.
     news: bool,
 }
@@ -94,6 +103,20 @@ impl Inbox {
         }
         state.bytes += bytes;
         state.waiting.requests.push(request);
+        self.wake.notify_one();
+        Ok(())
+    }
+
+    /// Puts in a frame that was `bytes` long, unless too many of them wait.
+    pub(super) fn frame(&self, frame: Frame, bytes: usize) -> Result<(), DeliverError> {
+        let mut state = self.lock();
+        // One that is larger than the limit still gets in when it is alone.
+        let fits = state.frame_bytes == 0 || state.frame_bytes + bytes <= self.max_queued_bytes;
+        if !fits || state.waiting.frames.len() >= self.max_queued {
+            return Err(DeliverError::Overloaded);
+        }
+        state.frame_bytes += bytes;
+        state.waiting.frames.push(frame);
         self.wake.notify_one();
         Ok(())
     }
@@ -129,6 +152,7 @@ impl Inbox {
             .wait_timeout_while(state, timeout, |state| state.waiting.is_empty() && !state.news)
             .unwrap_or_else(PoisonError::into_inner);
         state.bytes = 0;
+        state.frame_bytes = 0;
         state.news = false;
         let stopping = state.waiting.stopping;
         std::mem::replace(
@@ -185,6 +209,23 @@ mod tests {
         assert_eq!(propose(&inbox, 0), Err(ProposeError::Overloaded));
         assert_eq!(inbox.take(Duration::ZERO).requests.len(), 2);
         assert_eq!(propose(&inbox, 100), Ok(()));
+    }
+
+    #[test]
+    fn frames_wait_in_bounded_bytes_apart_from_requests() {
+        let inbox = Inbox::new(9, 100);
+        let frame = || Frame {
+            from: crate::NodeId(1),
+            to: crate::NodeId(2),
+            messages: Vec::new(),
+        };
+        assert_eq!(inbox.frame(frame(), 500), Ok(()));
+        assert_eq!(inbox.frame(frame(), 1), Err(DeliverError::Overloaded));
+        assert_eq!(propose(&inbox, 100), Ok(()));
+        assert_eq!(inbox.take(Duration::ZERO).frames.len(), 1);
+        assert_eq!(inbox.frame(frame(), 60), Ok(()));
+        assert_eq!(inbox.frame(frame(), 40), Ok(()));
+        assert_eq!(inbox.frame(frame(), 1), Err(DeliverError::Overloaded));
     }
 
     #[test]

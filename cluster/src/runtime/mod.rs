@@ -14,7 +14,6 @@ mod cluster;
 mod flusher;
 mod inbox;
 mod logger;
-mod recovery;
 mod worker;
 
 pub use board::{ClusterStatus, ShardStatus};

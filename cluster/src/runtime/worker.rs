@@ -18,15 +18,24 @@ use super::flusher::Flusher;
 use super::inbox::{Inbox, ProposalReply, ReadReply, Request, Waiting};
 use super::logger::logger;
 use crate::config::ClusterConfig;
-use crate::core::{ApplyWork, Core, CoreConfig, Fetch, GroupStart, Input, LogWrite, Outputs, RequestId, group_id};
+use crate::core::{
+    ApplyWork, Core, CoreConfig, Fetch, Frame, GroupStart, Input, LogWrite, Outputs, RequestId, group_id,
+};
 use crate::error::{ClusterError, ProposeError};
 use crate::fatal::{Fatal, FatalHook, panic_text};
 use crate::machine::{EntryMeta, StateMachine};
+use crate::transport::{self, Transport};
 
 /// The stores of a node.
 pub(super) struct Stores {
     pub(super) log: Arc<dyn LogStore>,
     pub(super) state: Arc<dyn StateStore>,
+}
+
+/// What the owner of the cluster brings along.
+pub(super) struct Seams {
+    pub(super) machine: Arc<dyn StateMachine>,
+    pub(super) transport: Arc<dyn Transport>,
 }
 
 /// Who waits for a request.
@@ -40,6 +49,7 @@ pub(super) struct Worker {
     origin: Instant,
     stores: Stores,
     machine: Arc<dyn StateMachine>,
+    transport: Arc<dyn Transport>,
     inbox: Arc<Inbox>,
     board: Arc<Board>,
     replies: HashMap<RequestId, Reply>,
@@ -57,26 +67,16 @@ impl Worker {
         config: &ClusterConfig,
         groups: Vec<GroupStart>,
         stores: Stores,
-        machine: Arc<dyn StateMachine>,
+        seams: Seams,
         inbox: Arc<Inbox>,
         board: Arc<Board>,
     ) -> Result<Self, ClusterError> {
-        let core_config = CoreConfig {
-            node: config.node,
-            tick: config.tick,
-            heartbeat_ticks: config.heartbeat_ticks,
-            election_ticks: config.election_ticks,
-            seed: config.seed,
-            max_uncommitted_bytes: config.max_uncommitted_bytes,
-            max_unapplied_bytes: config.max_unapplied_bytes,
-            max_reads: config.max_queued,
-            entry_cache_bytes: config.entry_cache_bytes,
-            keep_entries: config.keep_entries,
-            logger: logger(),
-        };
-        let core = Core::new(core_config, Duration::ZERO, groups).map_err(|(shard, error)| ClusterError::Recovery {
-            shard,
-            detail: error.to_string(),
+        let Seams { machine, transport } = seams;
+        let core = Core::new(CoreConfig::new(config, logger()), Duration::ZERO, groups).map_err(|(shard, error)| {
+            ClusterError::Recovery {
+                shard,
+                detail: error.to_string(),
+            }
         })?;
         let (apply, work) = channel();
         let (flush, stop) = channel();
@@ -94,6 +94,7 @@ impl Worker {
             origin: Instant::now(),
             stores,
             machine,
+            transport,
             replies: HashMap::new(),
             last_request: 0,
             stop_grace: config.stop_grace,
@@ -153,6 +154,7 @@ impl Worker {
                 .into_iter()
                 .map(|(shard, index)| Input::Applied { shard, index }),
         );
+        inputs.extend(waiting.frames.into_iter().map(Input::Frame));
         inputs.extend(
             waiting
                 .flushed
@@ -188,13 +190,8 @@ impl Worker {
         if let Some(fatal) = out.fatal {
             return Err(fatal);
         }
-        if let Some(frame) = out.frames.first() {
-            // Every group has this node as its only member, which `ClusterConfig::validate` sees to.
-            let cause = format!("a message for node {}, but this node knows no other", frame.to);
-            return Err(Fatal {
-                shard: frame.messages.first().map(|(shard, _)| *shard),
-                cause,
-            });
+        for frame in &out.frames {
+            self.send(frame);
         }
         for shard in &out.touched {
             if let Some(status) = self.core.status(*shard) {
@@ -217,6 +214,16 @@ impl Worker {
             inputs.push(self.write(write)?);
         }
         Ok(inputs)
+    }
+
+    fn send(&self, frame: &Frame) {
+        match transport::encode(frame) {
+            Ok(frames) => frames
+                .into_iter()
+                .for_each(|bytes| self.transport.send(frame.to, bytes)),
+            // A message larger than protobuf can lay out. Dropped, as the network might drop it.
+            Err(error) => tracing::error!(to = %frame.to, %error, "cannot lay out a frame"),
+        }
     }
 
     fn answer(&mut self, id: RequestId, answer: Result<(), ProposeError>) {

@@ -25,7 +25,7 @@ const MEMBERS: &[u8] = b"members";
 const BEGINNING: LogStart = LogStart { index: 1, term: 1 };
 
 /// What the stores hold of every group, which are created when there are none.
-pub(super) fn recover(
+pub(crate) fn recover(
     config: &ClusterConfig,
     log: &dyn LogStore,
     state: &dyn StateStore,
