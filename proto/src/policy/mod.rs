@@ -3,7 +3,7 @@
 //!
 //! Three steps, each total and deterministic, so that every replica and every client comes to the same result:
 //! [`RoomPolicy`] reads and validates the state; [`RoomPolicy::apply`] turns the AppDataUpdates of a handshake into a
-//! new state and a list of [`Change`]s; [`authorize`] decides whether one actor may make these changes together.
+//! new state and a list of [`Change`]s; [`authorize()`] decides whether one actor may make these changes together.
 //! `authorize` is the only place where a role is consulted.
 
 mod authorize;

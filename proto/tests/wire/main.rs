@@ -1,5 +1,10 @@
 //! The wire formats as a whole: golden octets, round trips, hostile input, and comparison with other implementations.
 
+#![allow(
+    clippy::unwrap_used,
+    reason = "helpers of tests outside of test functions; a failure is a failed test"
+)]
+
 mod arbitrary;
 mod golden;
 mod hostile;

@@ -24,12 +24,14 @@ use mimi_hub_proto::{
 
 use crate::mls_bytes::{self, Content, Node, ProposalOrRef, Psk, Source, verbatim};
 
+/// Whether octets decode to one value.
+type DecodesTo = Box<dyn Fn(&[u8]) -> bool>;
+
 /// A value with its name, its octets, and its codec.
 pub(crate) struct Sample {
     pub(crate) name: &'static str,
     pub(crate) octets: Vec<u8>,
-    /// Whether octets decode to the sample's value.
-    pub(crate) decodes_to_it: Box<dyn Fn(&[u8]) -> bool>,
+    pub(crate) decodes_to_it: DecodesTo,
     /// Decodes octets as the sample's type and encodes the result.
     pub(crate) recode: fn(&[u8]) -> Result<Vec<u8>, Error>,
 }

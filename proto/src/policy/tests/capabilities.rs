@@ -315,7 +315,7 @@ fn can_change_own_role_8_1_3_takes_preauthorization() {
         missing(ADMIN, Capability::CAN_CHANGE_OWN_ROLE)
     );
     let roles = roles_with(ADMIN, |role| {
-        role.role_capabilities.push(Capability::CAN_CHANGE_OWN_ROLE)
+        role.role_capabilities.push(Capability::CAN_CHANGE_OWN_ROLE);
     });
     let policy = with(&roles, BaseRoomPolicy::default());
     assert_eq!(

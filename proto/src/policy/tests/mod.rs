@@ -128,7 +128,7 @@ fn roles_with(role_index: u32, change: impl FnOnce(&mut Role)) -> RoleData {
 /// The room, where a role lacks a capability.
 fn without(role_index: u32, capability: Capability) -> RoomPolicy {
     let roles = roles_with(role_index, |role| {
-        role.role_capabilities.retain(|held| *held != capability)
+        role.role_capabilities.retain(|held| *held != capability);
     });
     with(&roles, BaseRoomPolicy::default())
 }
