@@ -1,0 +1,17 @@
+//! What a hub is held to, seen from outside: real server processes, real TLS, real MLS.
+//!
+//! Each test has a federation of its own (see [`mimi_hub_tests::World`]), so that all can run at the same time.
+#![allow(
+    clippy::unwrap_used,
+    reason = "helpers of tests are tests: a failure of theirs is the failure of the test"
+)]
+
+mod scene;
+mod submit_message;
+
+use mimi_hub_tests::World;
+
+/// A federation for one test.
+fn world() -> World {
+    World::new(env!("CARGO_BIN_EXE_hub-under-test"))
+}
