@@ -167,7 +167,7 @@ pub enum Denied {
 /// # Errors
 /// The first thing that forbids it: the changes in their order, then the constraints.
 pub fn authorize(policy: &RoomPolicy, actor: Actor<'_>, changes: &[Change]) -> Result<(), Denied> {
-    let effects = Effects::of(policy, actor, changes)?;
+    let effects = Effects::of(policy, [(actor, changes)])?;
     let judge = Judge {
         policy,
         actor,
@@ -176,7 +176,21 @@ pub fn authorize(policy: &RoomPolicy, actor: Actor<'_>, changes: &[Change]) -> R
     for change in changes {
         judge.check(change)?;
     }
-    constraints::check(policy, actor, changes, &effects)
+    constraints::check(policy, [(actor, changes)], &effects)
+}
+
+/// Whether several actors may each make their changes, and all of them be made in one Commit: the committer's own, and
+/// those of the proposals it includes. What each may do alone can be too much together, as when the last two holders of
+/// a role that must have one both leave.
+///
+/// # Errors
+/// The first thing that forbids it: each actor's changes by [`authorize()`], then all of them against the constraints.
+pub fn authorize_together(policy: &RoomPolicy, parts: &[(Actor<'_>, &[Change])]) -> Result<(), Denied> {
+    for (actor, changes) in parts {
+        authorize(policy, *actor, changes)?;
+    }
+    let effects = Effects::of(policy, parts.iter().copied())?;
+    constraints::check(policy, parts.iter().copied(), &effects)
 }
 
 impl<'a> Actor<'a> {

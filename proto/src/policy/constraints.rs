@@ -93,29 +93,39 @@ struct Effect {
 }
 
 impl<'a> Effects<'a> {
-    pub(super) fn of(policy: &'a RoomPolicy, actor: Actor<'a>, changes: &'a [Change]) -> Result<Self, Denied> {
+    pub(super) fn of(
+        policy: &'a RoomPolicy,
+        parts: impl IntoIterator<Item = (Actor<'a>, &'a [Change])>,
+    ) -> Result<Self, Denied> {
         let mut effects = Effects {
             policy,
             users: HashMap::new(),
         };
-        for change in changes {
-            match change {
-                Change::AddClient { user } => effects.users.entry(user).or_default().clients_added += 1,
-                Change::AddOwnClient => effects.own(actor)?.clients_added += 1,
-                Change::AddParticipant { user, role } => effects.moves(user, *role)?,
-                Change::ChangeRole { user, to, .. } => effects.moves(user, *to)?,
-                Change::RemoveClient { user } => effects.users.entry(user).or_default().clients_removed += 1,
-                Change::RemoveOwnClient => effects.own(actor)?.clients_removed += 1,
-                Change::RemoveParticipant { user } => effects.moves(user, NO_ROLE_INDEX)?,
-                Change::RemoveSelf => effects.moves(actor.user().ok_or(Denied::HubMayNot)?, NO_ROLE_INDEX)?,
-                Change::ChangeBasePolicy
-                | Change::ChangeMetadata(_)
-                | Change::ChangeRoleDefinitions
-                | Change::ReInit
-                | Change::SendMessage => {}
+        for (actor, changes) in parts {
+            for change in changes {
+                effects.note(actor, change)?;
             }
         }
         Ok(effects)
+    }
+
+    fn note(&mut self, actor: Actor<'a>, change: &'a Change) -> Result<(), Denied> {
+        match change {
+            Change::AddClient { user } => self.users.entry(user).or_default().clients_added += 1,
+            Change::AddOwnClient => self.own(actor)?.clients_added += 1,
+            Change::AddParticipant { user, role } => self.moves(user, *role)?,
+            Change::ChangeRole { user, to, .. } => self.moves(user, *to)?,
+            Change::RemoveClient { user } => self.users.entry(user).or_default().clients_removed += 1,
+            Change::RemoveOwnClient => self.own(actor)?.clients_removed += 1,
+            Change::RemoveParticipant { user } => self.moves(user, NO_ROLE_INDEX)?,
+            Change::RemoveSelf => self.moves(actor.user().ok_or(Denied::HubMayNot)?, NO_ROLE_INDEX)?,
+            Change::ChangeBasePolicy
+            | Change::ChangeMetadata(_)
+            | Change::ChangeRoleDefinitions
+            | Change::ReInit
+            | Change::SendMessage => {}
+        }
+        Ok(())
     }
 
     fn own(&mut self, actor: Actor<'a>) -> Result<&mut Effect, Denied> {
@@ -158,14 +168,15 @@ struct Delta {
 
 /// Checks every bound that the changes could break. One that is broken already, and that the changes do not make
 /// worse, forbids nothing: else a room could get stuck.
-pub(super) fn check(
+pub(super) fn check<'a>(
     policy: &RoomPolicy,
-    actor: Actor<'_>,
-    changes: &[Change],
+    parts: impl IntoIterator<Item = (Actor<'a>, &'a [Change])>,
     effects: &Effects<'_>,
 ) -> Result<(), Denied> {
-    for change in changes {
-        check_user(policy, actor, change, effects)?;
+    for (actor, changes) in parts {
+        for change in changes {
+            check_user(policy, actor, change, effects)?;
+        }
     }
     let mut deltas: BTreeMap<u32, Delta> = BTreeMap::new();
     let (mut users, mut clients) = (0i64, 0i64);

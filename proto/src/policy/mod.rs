@@ -14,7 +14,7 @@ mod room;
 mod tests;
 mod update;
 
-pub use authorize::{Actor, Change, Denied, authorize};
+pub use authorize::{Actor, Change, Denied, authorize, authorize_together};
 pub use constraints::Constraint;
 pub use list::{ListError, ParticipantChange};
 pub use room::{BANNED_ROLE_INDEX, BANNED_ROLE_NAME, MAX_PARTICIPANTS, MAX_ROLES, NO_ROLE_INDEX, RoomPolicy};

@@ -21,8 +21,10 @@ pub const MAX_ROLES: usize = 256;
 pub const MAX_PARTICIPANTS: usize = 100_000;
 /// The longest name or description of a role, in octets.
 const MAX_ROLE_TEXT_LEN: usize = 4096;
-/// The most capabilities, or entries of a list of role changes, that one role may have.
-const MAX_ROLE_ENTRIES: usize = 1024;
+/// The most capabilities that one role may have.
+const MAX_CAPABILITIES: usize = 1024;
+/// The longest list of role changes: one entry for each role, and one for none.
+const MAX_ROLE_CHANGES: usize = MAX_ROLES + 1;
 
 /// Roles, base policy, participants and metadata of a room, validated, and how many clients each user has in the
 /// room's MLS group.
@@ -219,17 +221,17 @@ fn check_roles(roles: &RoleData, base: &BaseRoomPolicy) -> Result<(), Error> {
     for role in &roles.roles {
         limited("role_name", role.role_name.len(), MAX_ROLE_TEXT_LEN)?;
         limited("role_description", role.role_description.len(), MAX_ROLE_TEXT_LEN)?;
-        limited("role_capabilities", role.role_capabilities.len(), MAX_ROLE_ENTRIES)?;
+        limited("role_capabilities", role.role_capabilities.len(), MAX_CAPABILITIES)?;
         limited(
             "authorized_role_changes",
             role.authorized_role_changes.len(),
-            MAX_ROLE_ENTRIES,
+            MAX_ROLE_CHANGES,
         )?;
         for change in &role.authorized_role_changes {
             limited(
                 "target_role_indexes",
                 change.target_role_indexes.len(),
-                MAX_ROLE_ENTRIES,
+                MAX_ROLE_CHANGES,
             )?;
         }
         if role.role_index != NO_ROLE_INDEX && role.has(Capability::CAN_OPEN_JOIN) {

@@ -1,5 +1,7 @@
 //! Canonical form, refusals and request paths.
 
+use proptest::prelude::*;
+
 use super::{ClientUri, GroupUri, IdentifierUri, MAX_URI_LEN, ProviderDomain, RoomUri, UserUri, path_segment};
 use crate::tls::{decode_exact, encode};
 use crate::{Error, UriFault};
@@ -173,4 +175,29 @@ fn an_identifier_uri_has_any_scheme_or_is_empty() {
         fault(format!("a:{}", "b".repeat(5000)).parse::<IdentifierUri>()),
         UriFault::Length
     );
+}
+
+/// Text around what a URI looks like, so that a good part of it is one.
+fn nearly_a_uri() -> impl Strategy<Value = String> {
+    prop_oneof![
+        ".{0,40}",
+        "(mimi|MIMI|im)://[a-zA-Z0-9.é-]{0,12}/[urdg]/.{0,12}",
+        "mimi://[a-zA-Z0-9]{1,5}.example/r/([a-zA-Z0-9~!=@:-]|%[0-9a-fA-F]{2}){1,12}",
+    ]
+}
+
+proptest! {
+    #[test]
+    fn whatever_is_accepted_is_canonical(text in nearly_a_uri()) {
+        if let Ok(room) = text.parse::<RoomUri>() {
+            let canonical = room.as_str();
+            prop_assert_eq!(canonical.parse::<RoomUri>(), Ok(room.clone()));
+            prop_assert_eq!(decode_exact::<RoomUri>(&encode(&room)), Ok(room.clone()));
+            prop_assert_eq!(RoomUri::from_path(&path_segment(canonical)), Ok(room.clone()));
+            prop_assert_eq!(RoomUri::from_path(&canonical["mimi://".len()..]), Ok(room.clone()));
+            prop_assert_eq!(room.group_uri().room_uri(), room);
+        }
+        let _ = (text.parse::<ClientUri>(), text.parse::<IdentifierUri>(), text.parse::<ProviderDomain>());
+        let _ = RoomUri::from_path(&text);
+    }
 }

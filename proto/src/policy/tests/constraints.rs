@@ -177,6 +177,48 @@ fn constraints_bind_the_hub_as_well() {
 }
 
 #[test]
+fn protocol_7_5_what_each_may_do_alone_can_be_too_much_together() {
+    let (ada, al, olga, otto) = (user("ada"), user("al"), user("olga"), user("otto"));
+    let leave = [Change::RemoveSelf, Change::RemoveOwnClient];
+    let parts = [
+        (Actor::Participant(&ada), &leave[..]),
+        (Actor::Participant(&al), &leave[..]),
+    ];
+    assert_eq!(authorize_together(&room(), &parts[..1]), Ok(()));
+    assert_eq!(authorize_together(&room(), &parts[1..]), Ok(()));
+    let error = broken(Constraint::MinimumParticipants { role: ADMIN, bound: 1 });
+    assert_eq!(authorize_together(&room(), &parts), error);
+    // The committer may make up for it.
+    let promote = [change_role("otto", ORDINARY, ADMIN)];
+    let parts = [parts[0], (Actor::Participant(&al), &promote[..])];
+    assert_eq!(authorize_together(&room(), &parts), Ok(()));
+
+    let kick = [remove("otto"), remove_client("otto")];
+    let twice = [
+        (Actor::Participant(&otto), &leave[..]),
+        (Actor::Participant(&ada), &kick[..]),
+    ];
+    assert_eq!(
+        authorize_together(&room(), &twice),
+        Err(Denied::RepeatedChange { user: user("otto") })
+    );
+    let back = [add_client("otto")];
+    let again = [
+        (Actor::Participant(&otto), &leave[..]),
+        (Actor::Participant(&ada), &back[..]),
+    ];
+    assert_eq!(
+        authorize_together(&room(), &again),
+        Err(Denied::ClientsRemain { user: user("otto") })
+    );
+    let not_allowed = [(Actor::Participant(&olga), &promote[..])];
+    assert_eq!(
+        authorize_together(&room(), &not_allowed),
+        missing(ORDINARY, Capability::CAN_CHANGE_USER_ROLE)
+    );
+}
+
+#[test]
 fn every_constraint_says_which_it_is() {
     let texts = [
         Constraint::MaximumActiveParticipants { role: 2, bound: 3 },

@@ -6,7 +6,7 @@ mod list;
 mod room;
 mod update;
 
-use super::{Actor, Change, Denied, RoomPolicy, authorize};
+use super::{Actor, Change, Denied, RoomPolicy, authorize, authorize_together};
 use crate::components::{
     BaseRoomPolicy, Capability, ParticipantListData, Role, RoleData, SingleSourceRoleChangeTargets, UserRolePair,
 };
