@@ -11,10 +11,11 @@ use bytes::Bytes;
 use mimi_hub_storage::{Entry, HardState, LogBatch};
 
 use raft::eraftpb::{Message, MessageType};
-use raft::{Config, GetEntriesContext, RawNode, ReadOnlyOption, ReadState, StateRole};
+use raft::{Config, GetEntriesContext, RawNode, ReadOnlyOption, StateRole};
 
 use super::election::ElectionTimeout;
 use super::log_view::LogView;
+use super::reads::Reads;
 use super::{ApplyEntry, ApplyWork, CoreConfig, Fetch, GroupStart, GroupStatus, Load, Outputs, RequestId, group_id};
 use crate::config::NodeId;
 use crate::entry;
@@ -63,18 +64,6 @@ pub(super) struct Group {
     fetching: BTreeMap<u64, GetEntriesContext>,
 }
 
-/// Linearizable reads (ReadIndex), batched: all that arrive between two steps share one round.
-#[derive(Default)]
-struct Reads {
-    /// Not asked yet. Raft-rs drops a request before a leader has committed in its own term, so they wait for that.
-    waiting: Vec<RequestId>,
-    /// Asked under this number, in this term.
-    asked: BTreeMap<u64, (u64, Vec<RequestId>)>,
-    /// Confirmed: answered once this index is applied.
-    confirmed: Vec<(u64, Vec<RequestId>)>,
-    rounds: u64,
-}
-
 impl Group {
     pub(super) fn new(config: &CoreConfig, start: GroupStart) -> raft::Result<Self> {
         let GroupStart {
@@ -94,7 +83,7 @@ impl Group {
             conf_state,
             start,
             terms,
-            tail,
+            &tail,
             applied,
             config.entry_cache_bytes,
         );
@@ -155,7 +144,7 @@ impl Group {
         if !self.leads() {
             return Err(self.not_leader());
         }
-        self.reads.waiting.push(id);
+        self.reads.add(id);
         Ok(())
     }
 
@@ -178,7 +167,7 @@ impl Group {
 
     /// The state store has applied up to `index`.
     pub(super) fn applied(&mut self, index: u64, load: &mut Load) {
-        while let Some((_, bytes)) = self.unapplied.pop_front_if(|(last, _)| *last <= index) {
+        while let Some((_, bytes)) = pop_front_if(&mut self.unapplied, |(last, _)| *last <= index) {
             load.unapplied_bytes -= bytes;
         }
         self.applied = self.applied.max(index);
@@ -220,7 +209,7 @@ impl Group {
             let mut ready = self.raw.ready();
             messages.extend(ready.take_messages());
             for state in ready.take_read_states() {
-                self.confirm_read(&state);
+                self.reads.confirm(&state);
             }
             self.hand_over(&ready.take_committed_entries(), load, out);
             if let Some(hard_state) = ready.hs() {
@@ -353,22 +342,12 @@ impl Group {
 
     fn ask_reads(&mut self) {
         let raft = &self.raw.raft;
-        if self.reads.waiting.is_empty() || !self.leads() || !raft.commit_to_current_term() {
+        // Before a leader has committed in its own term, raft-rs drops the request.
+        if !self.leads() || !raft.commit_to_current_term() {
             return;
         }
-        let term = raft.term;
-        self.reads.rounds += 1;
-        let round = self.reads.rounds;
-        self.reads
-            .asked
-            .insert(round, (term, std::mem::take(&mut self.reads.waiting)));
-        self.raw.read_index(round.to_be_bytes().to_vec());
-    }
-
-    fn confirm_read(&mut self, state: &ReadState) {
-        let round = state.request_ctx.as_slice().try_into().map(u64::from_be_bytes);
-        if let Some((_, ids)) = round.ok().and_then(|round| self.reads.asked.remove(&round)) {
-            self.reads.confirmed.push((state.index, ids));
+        if let Some(context) = self.reads.ask(raft.term) {
+            self.raw.read_index(context);
         }
     }
 
@@ -389,7 +368,7 @@ impl Group {
                 }
             };
             bytes += entry.data.len() as u64;
-            let request = match self.proposals.pop_front_if(|proposal| proposal.index == entry.index) {
+            let request = match pop_front_if(&mut self.proposals, |proposal| proposal.index == entry.index) {
                 Some(proposal) if proposal.term == entry.term => Some(proposal.id),
                 Some(overwritten) => {
                     out.answers.push((overwritten.id, Err(self.not_leader())));
@@ -416,24 +395,13 @@ impl Group {
     fn settle(&mut self, load: &mut Load, out: &mut Outputs) {
         let term = self.raw.raft.term;
         let leads = self.leads();
-        while let Some(proposal) = self.proposals.pop_front_if(|proposal| !leads || proposal.term != term) {
+        while let Some(proposal) = pop_front_if(&mut self.proposals, |proposal| !leads || proposal.term != term) {
             out.answers.push((proposal.id, Err(ProposeError::Unknown)));
         }
-        let refusal = Err(self.not_leader());
-        if !leads {
-            answer_reads(&std::mem::take(&mut self.reads.waiting), &refusal, load, out);
-        }
-        for (_, (_, ids)) in self
-            .reads
-            .asked
-            .extract_if(.., |_, (asked, _)| !leads || *asked != term)
-        {
-            answer_reads(&ids, &refusal, load, out);
-        }
+        let orphaned = self.reads.take_orphaned(leads.then_some(term));
+        answer_reads(&orphaned, &Err(self.not_leader()), load, out);
         let applied = self.applied;
-        for (_, ids) in self.reads.confirmed.extract_if(.., |(index, _)| *index <= applied) {
-            answer_reads(&ids, &Ok(()), load, out);
-        }
+        answer_reads(&self.reads.take_permitted(applied), &Ok(()), load, out);
         let since = self
             .raw
             .store()
@@ -449,6 +417,14 @@ impl Group {
             self.announced = leadership;
             out.leadership.push((self.shard, leadership));
         }
+    }
+}
+
+fn pop_front_if<T>(queue: &mut VecDeque<T>, wanted: impl FnOnce(&T) -> bool) -> Option<T> {
+    if queue.front().is_some_and(wanted) {
+        queue.pop_front()
+    } else {
+        None
     }
 }
 

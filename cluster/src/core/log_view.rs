@@ -45,7 +45,7 @@ impl LogView {
         conf_state: ConfState,
         start: LogStart,
         terms: Vec<LogStart>,
-        tail: Vec<Entry>,
+        tail: &[Entry],
         applied: u64,
         budget: u64,
     ) -> Self {
@@ -66,7 +66,7 @@ impl LogView {
                 .into_iter()
                 .filter(|first| first.index > start.index && first.term > start.term),
         );
-        view.append(&tail);
+        view.append(tail);
         view
     }
 
@@ -251,13 +251,13 @@ mod tests {
     fn view(budget: u64) -> LogView {
         let start = LogStart { index: 4, term: 2 };
         let terms = vec![LogStart { index: 5, term: 2 }, LogStart { index: 7, term: 3 }];
-        let tail = vec![entry(8, 3), entry(9, 5)];
+        let tail = [entry(8, 3), entry(9, 5)];
         LogView::new(
             HardState::default(),
             ConfState::default(),
             start,
             terms,
-            tail,
+            &tail,
             7,
             budget,
         )

@@ -19,13 +19,15 @@
 //!
 //! | file | owns |
 //! |---|---|
-//! | `group` | one group: raft-rs, its proposals and reads, its part in the write |
+//! | `group` | one group: raft-rs, its proposals, its part in the write |
 //! | `log_view` | what raft-rs reads of the log: recent entries, terms, the start |
+//! | `reads` | linearizable reads, from the asking to the permission |
 //! | `election` | election timeouts from the seed |
 
 mod election;
 mod group;
 mod log_view;
+mod reads;
 #[cfg(test)]
 mod tests;
 

@@ -14,6 +14,8 @@ mod cluster;
 mod flusher;
 mod inbox;
 mod logger;
+#[cfg(test)]
+mod tests;
 mod worker;
 
 pub use board::{ClusterStatus, ShardStatus};

@@ -368,6 +368,30 @@ fn an_isolated_leader_steps_down_and_its_requests_end() {
     sim.assert_nothing_lost();
 }
 
+/// Two leaders overlap for a moment: the old one must not permit reads any more. The check is `linearizable_read`.
+#[test]
+fn a_leader_that_does_not_know_better_permits_no_stale_read() {
+    let shard = ShardId(0);
+    let mut overlaps = 0;
+    for seed in 200..260 {
+        let mut sim = elected(seed);
+        let old = sim.leader(shard).unwrap();
+        sim.isolate(old, true);
+        sim.run_until("new leader", |sim| sim.leader(shard).is_some_and(|new| new != old));
+        let new = sim.leader(shard).unwrap();
+        let proposal = sim.propose(new, shard);
+        sim.run(Duration::from_millis(40));
+        if sim.leads(old, shard) && sim.answers.contains_key(&proposal) {
+            overlaps += 1;
+            sim.read(old, shard);
+        }
+        sim.run(Duration::from_millis(500));
+        sim.isolate(old, false);
+        sim.run(Duration::from_millis(500));
+    }
+    assert!(overlaps > 3, "{overlaps} overlaps: the test tests little");
+}
+
 #[test]
 fn a_replica_that_was_away_is_served_from_the_log_store() {
     let mut sim = elected(3);

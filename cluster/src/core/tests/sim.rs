@@ -181,8 +181,13 @@ impl Sim {
     pub(super) fn leader(&self, shard: ShardId) -> Option<NodeId> {
         let mut terms = self.leaders.range((shard, 0)..=(shard, u64::MAX)).rev();
         let (_, node) = terms.next()?;
-        let up = self.nodes[node].as_ref()?;
-        matches!(up.core.status(shard)?.leadership, Leadership::Leader { .. }).then_some(*node)
+        self.leads(*node, shard).then_some(*node)
+    }
+
+    /// Whether the node takes itself for the shard's leader.
+    pub(super) fn leads(&self, node: NodeId, shard: ShardId) -> bool {
+        let status = self.nodes[&node].as_ref().and_then(|up| up.core.status(shard));
+        status.is_some_and(|status| matches!(status.leadership, Leadership::Leader { .. }))
     }
 
     pub(super) fn propose(&mut self, node: NodeId, shard: ShardId) -> RequestId {
