@@ -1,9 +1,10 @@
 //! A node from start to stop, in order: stores, cluster, actors, listeners; then whatever ends it; then the same backwards.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use actix::{Arbiter, ArbiterHandle, System};
-use mimi_hub_cluster::{Cluster, ClusterConfig, Leadership, NodeId};
+use mimi_hub_cluster::{Cluster, ClusterConfig, NodeId};
 use mimi_hub_storage::{ClusterId, DataDir, Identity, RaftEngineConfig, RaftEngineLog, SledConfig, SledStore};
 use sha2::{Digest, Sha256};
 use tokio::net::TcpListener;
@@ -128,23 +129,29 @@ async fn closed(mut stopping: watch::Receiver<()>) {
 
 /// Passes on what the state machine says: to delivery, to those who wait for events, to a lost shard's actors.
 async fn listen_to_machine(hub: Arc<Hub>, mut notices: mpsc::UnboundedReceiver<Notice>) {
+    // In the order of the notices, not by who leads at the moment: events that were applied before the shard was taken over
+    // (a restart replays them) stand behind older undelivered ones, which only the outbox knows.
+    let mut delivers = HashSet::new();
     while let Some(notice) = notices.recv().await {
         match notice {
             Notice::Applied(shard, events) => {
-                let leads = matches!(hub.cluster().leadership(shard), Leadership::Leader { .. });
                 for event in events {
-                    if leads {
+                    if delivers.contains(&shard) {
                         hub.delivery().applied(&hub, &event);
                     }
                     hub.wakers().wake(&event.entity);
                 }
             }
             Notice::Leads(shard, true) => {
+                delivers.insert(shard);
                 if let Err(error) = hub.delivery().take_over(&hub, shard) {
                     error!(%shard, %error, "a shard's deliveries cannot be taken up");
                 }
             }
-            Notice::Leads(shard, false) => hub.resign(shard),
+            Notice::Leads(shard, false) => {
+                delivers.remove(&shard);
+                hub.resign(shard);
+            }
         }
     }
 }
