@@ -165,7 +165,7 @@ impl Cluster {
     /// of [`reader`](Self::reader) after it is linearizable.
     ///
     /// # Errors
-    /// Those of a proposal, except [`ProposeError::Unknown`] when only the node stopped. A read may always be tried again.
+    /// Those of a proposal, but never [`ProposeError::Unknown`]: a read may always be tried again.
     pub async fn read_barrier(&self, shard: ShardId) -> Result<(), ProposeError> {
         let (reply, answer) = oneshot::channel();
         self.inner
