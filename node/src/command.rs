@@ -193,3 +193,6 @@ pub fn request_hash(source: &ProviderDomain, endpoint: &str, target: &str, body:
     hash.update(body);
     hash.finalize().into()
 }
+
+#[cfg(test)]
+mod tests;

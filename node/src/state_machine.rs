@@ -254,3 +254,6 @@ fn read<T: DeserializeOwned>(txn: &ShardTxn<'_>, key: &[u8]) -> Result<Option<T>
         None => Ok(None),
     }
 }
+
+#[cfg(test)]
+mod tests;
