@@ -37,7 +37,9 @@ pub struct RoomGroup {
 
 impl Client {
     fn new(number: usize) -> Self {
-        let client = format!("mimi://a.example/d/client{number}").parse().expect("a client URI");
+        let client = format!("mimi://a.example/d/client{number}")
+            .parse()
+            .expect("a client URI");
         let user = format!("mimi://a.example/u/user{number}").parse().expect("a user URI");
         Client {
             provider: OpenMlsRustCrypto::default(),
@@ -48,12 +50,17 @@ impl Client {
 
     fn credential(&self) -> CredentialWithKey {
         let credential = BasicCredential::new(tls::encode(&self.identity)).into();
-        CredentialWithKey { credential, signature_key: self.signer.public().into() }
+        CredentialWithKey {
+            credential,
+            signature_key: self.signer.public().into(),
+        }
     }
 
     fn key_package(&self) -> KeyPackage {
         let builder = KeyPackage::builder().leaf_node_capabilities(capabilities());
-        let bundle = builder.build(SUITE, &self.provider, &self.signer, self.credential()).expect("a KeyPackage");
+        let bundle = builder
+            .build(SUITE, &self.provider, &self.signer, self.credential())
+            .expect("a KeyPackage");
         bundle.key_package().clone()
     }
 }
@@ -87,7 +94,9 @@ impl RoomGroup {
             .expect("a group");
         let added: Vec<KeyPackage> = clients.map(|client| client.key_package()).collect();
         if !added.is_empty() {
-            group.add_members(&first.provider, &first.signer, &added).expect("a Commit");
+            group
+                .add_members(&first.provider, &first.signer, &added)
+                .expect("a Commit");
             group.merge_pending_commit(&first.provider).expect("a merge");
         }
         RoomGroup { room, first, group }
@@ -99,13 +108,23 @@ impl RoomGroup {
 
     /// What the first member hands the hub to make the room.
     pub fn group_info_and_tree(&self) -> (GroupInfo, RatchetTree) {
-        let exported = self.group.export_group_info(self.first.provider.crypto(), &self.first.signer, false);
-        let message = exported.expect("a GroupInfo").tls_serialize_detached().expect("an MLSMessage");
-        let mimi_hub_proto::mls::MlsMessage::GroupInfo(group_info) = tls::decode_exact(&message).expect("an MLSMessage")
+        let exported = self
+            .group
+            .export_group_info(self.first.provider.crypto(), &self.first.signer, false);
+        let message = exported
+            .expect("a GroupInfo")
+            .tls_serialize_detached()
+            .expect("an MLSMessage");
+        let mimi_hub_proto::mls::MlsMessage::GroupInfo(group_info) =
+            tls::decode_exact(&message).expect("an MLSMessage")
         else {
             unreachable!("a GroupInfo was exported")
         };
-        let tree = self.group.export_ratchet_tree().tls_serialize_detached().expect("a tree");
+        let tree = self
+            .group
+            .export_ratchet_tree()
+            .tls_serialize_detached()
+            .expect("a tree");
         (group_info, tls::decode_exact(&tree).expect("a ratchet tree"))
     }
 
@@ -117,25 +136,38 @@ impl RoomGroup {
             .commit_builder()
             .leaf_node_parameters(LeafNodeParameters::builder().build())
             .force_self_update(true)
-            .create_group_info(true)
-            .use_ratchet_tree_extension(false)
             .load_psks(provider.storage())
             .expect("no PSKs")
+            .use_ratchet_tree_extension(false)
+            .create_group_info(true)
             .build(provider.rand(), provider.crypto(), signer, |_| true)
             .expect("a Commit")
             .stage_commit(provider)
             .expect("a staged Commit");
-        let group_info = bundle.group_info().expect("a GroupInfo").tls_serialize_detached().expect("its octets");
+        let group_info = bundle
+            .group_info()
+            .expect("a GroupInfo")
+            .tls_serialize_detached()
+            .expect("its octets");
         let commit = bundle.into_commit().tls_serialize_detached().expect("its octets");
-        self.group.clear_pending_commit(provider.storage()).expect("a pending Commit");
+        self.group
+            .clear_pending_commit(provider.storage())
+            .expect("a pending Commit");
         let group_info = GroupInfoOption::Full(tls::decode_exact(&group_info).expect("a GroupInfo"));
         (tls::decode_exact(&commit).expect("a Commit"), group_info)
     }
 
     /// An application message of 1 KiB.
     pub fn message(&mut self) -> SubmitMessageRequest {
-        let Client { provider, signer, identity } = &self.first;
-        let message = self.group.create_message(provider, signer, &[0x61; 1024]).expect("a message");
+        let Client {
+            provider,
+            signer,
+            identity,
+        } = &self.first;
+        let message = self
+            .group
+            .create_message(provider, signer, &[0x61; 1024])
+            .expect("a message");
         let message = message.tls_serialize_detached().expect("its octets");
         SubmitMessageRequest {
             app_message: tls::decode_exact(&message).expect("an application message"),
@@ -168,7 +200,13 @@ fn dictionary(users: &[UserUri]) -> AppDataDictionary {
             authorized_role_changes: Vec::new(),
         }],
     };
-    let participants = users.iter().map(|user| UserRolePair { user: user.clone(), role_index: MEMBER }).collect();
+    let participants = users
+        .iter()
+        .map(|user| UserRolePair {
+            user: user.clone(),
+            role_index: MEMBER,
+        })
+        .collect();
     let entries = [
         (PARTICIPANT_LIST, tls::encode(&ParticipantListData { participants })),
         (ROLES_LIST, tls::encode(&roles)),

@@ -25,13 +25,21 @@ use crate::service;
 pub(crate) fn router(hub: &Arc<Hub>) -> Result<Router, NodeError> {
     let directory = directory(hub.config())?;
     let served: Arc<[ProviderDomain]> = hub.config().hub.domains.clone().into();
-    let mut router = Router::new()
-        .route(WELL_KNOWN_DIRECTORY, get(move || async move { axum::Json(directory) }))
+    let endpoints = Router::new()
         .route("/v1/keyMaterial/{*target}", post(key_material))
         .route("/v1/update/{*room}", post(update))
         .route("/v1/submitMessage/{*room}", post(submit_message))
         .route("/v1/groupInfo/{*room}", post(group_info))
-        .route("/v1/notify/{*room}", post(notify))
+        .route("/v1/notify/{*room}", post(notify));
+    // The directory's URLs begin with `public_url`, whose path, if it has one, is ours too.
+    let path = public_path(hub.config());
+    let endpoints = if path.is_empty() {
+        endpoints
+    } else {
+        Router::new().nest(&path, endpoints)
+    };
+    let mut router = endpoints
+        .route(WELL_KNOWN_DIRECTORY, get(move || async move { axum::Json(directory) }))
         .fallback(super::no_such_endpoint)
         .method_not_allowed_fallback(super::wrong_method)
         .with_state(Arc::clone(hub));
@@ -44,6 +52,13 @@ pub(crate) fn router(hub: &Arc<Hub>) -> Result<Router, NodeError> {
             hub.config().limits.request_timeout(),
             super::time_limit,
         )))
+}
+
+/// The path of `federation.public_url`, without a slash at its end.
+fn public_path(config: &Config) -> String {
+    let url = url::Url::parse(&config.public_base());
+    url.map(|url| url.path().trim_end_matches('/').to_owned())
+        .unwrap_or_default()
 }
 
 fn directory(config: &Config) -> Result<Directory, NodeError> {

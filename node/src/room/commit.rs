@@ -14,7 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use mimi_hub_proto::components::{AppDataDictionary, AppDataUpdate};
 use mimi_hub_proto::mls::{Commit, CommitMessage, ProposalOrRef, Sender, Welcome};
-use mimi_hub_proto::policy::{Actor, Change, RoomPolicy, authorize};
+use mimi_hub_proto::policy::{Actor, Change, RoomPolicy, authorize_together};
 use mimi_hub_proto::uri::{ProviderDomain, UserUri};
 use mimi_hub_proto::{ClientIdentity, GroupInfoOption};
 use openmls::framing::ProcessedMessage;
@@ -39,15 +39,28 @@ pub struct CommitDecision {
     pub(crate) after: Option<(AppDataDictionary, RoomPolicy)>,
 }
 
-/// What a Commit bundle holds (HandshakeBundle, case `commit`).
-#[derive(Clone, Copy)]
-pub struct CommitBundle<'a> {
-    /// The Commit.
-    pub commit: &'a CommitMessage,
-    /// The Welcome for those it adds.
-    pub welcome: Option<&'a Welcome>,
-    /// The new epoch's GroupInfo, whole or in part.
-    pub group_info: &'a GroupInfoOption,
+/// What a Commit bundle holds (HandshakeBundle, case `commit`), with the part of its checks that needs no room.
+pub struct CommitBundle {
+    pub(super) commit: CommitMessage,
+    pub(super) welcome: Option<Welcome>,
+    pub(super) group_info: GroupInfoOption,
+    /// The key in the Commit's path, if the GroupInfo's signature has been checked with it.
+    pub(super) signed_with: Option<Vec<u8>>,
+}
+
+impl CommitBundle {
+    /// Takes the parts, and checks the GroupInfo's signature with the key in the Commit's path: that needs no state, so it
+    /// is done by whoever has the request, on any core, and not in the room's one mailbox. [`decide_commit`] checks what is
+    /// left open here, and that it was the committer's key.
+    pub fn new(commit: CommitMessage, welcome: Option<Welcome>, group_info: GroupInfoOption) -> Self {
+        let signed_with = group_info::signed_with(&commit, &group_info);
+        CommitBundle {
+            commit,
+            welcome,
+            group_info,
+            signed_with,
+        }
+    }
 }
 
 /// Decides a Commit bundle that `source` has sent. `is_local` tells which domains this provider serves.
@@ -58,9 +71,9 @@ pub fn decide_commit(
     state: &RoomState,
     source: &ProviderDomain,
     is_local: &dyn Fn(&ProviderDomain) -> bool,
-    bundle: CommitBundle<'_>,
+    bundle: &CommitBundle,
 ) -> Result<CommitDecision, UpdateRefusal> {
-    let message = bundle.commit;
+    let message = &bundle.commit;
     handshake::check_epoch(state, message.group_id(), message.epoch())?;
     let external = message.sender() == Sender::NewMemberCommit;
     if external && !state.pending.is_empty() {
@@ -86,7 +99,16 @@ pub fn decide_commit(
     let changes = member_changes(state, &staged, &committer, external)?;
     let mut wanted = client_changes(state, &staged, &committer, external)?;
     wanted.extend(resolved.by_committer.iter().cloned());
-    authorize(&state.policy, actor, &wanted).map_err(UpdateRefusal::not_allowed)?;
+    let pending = state
+        .pending
+        .iter()
+        .map(|pending| (Actor::Participant(&pending.proposer), pending.changes.as_slice()));
+    let parts = handshake::parts(pending.chain([(actor, wanted.as_slice())]));
+    let parts: Vec<_> = parts
+        .iter()
+        .map(|(actor, changes)| (*actor, changes.as_slice()))
+        .collect();
+    authorize_together(&state.policy, &parts).map_err(UpdateRefusal::not_allowed)?;
     let policy_after = resolved.after.as_ref().map_or(&state.policy, |(_, policy)| policy);
     let membership = Membership::after(state, &changes);
     membership.check(state, policy_after, user, &resolved.all)?;
@@ -98,19 +120,23 @@ pub fn decide_commit(
     }
 
     let signer = committer_leaf(message.sender(), &changes)?;
-    let group_info = group_info::check(state, &staged, message, signer, bundle.group_info)?;
-    let welcome = welcome(state, bundle.welcome, &changes, is_local)?;
-    let mut fan_out = state.active_providers();
-    if external {
-        fan_out.insert(committer.user().provider());
-    }
-    fan_out.retain(|domain| !is_local(domain));
+    let group_info = group_info::check(state, &staged, signer, bundle)?;
+    let welcome = welcome(state, bundle.welcome.as_ref(), &changes, is_local)?;
+    let mut fan_out: Vec<ProviderDomain> = state
+        .active_providers()
+        .filter(|domain| !is_local(domain))
+        .cloned()
+        .collect();
+    let joiner = external
+        .then(|| user.provider())
+        .filter(|domain| !is_local(domain) && !fan_out.contains(domain));
+    fan_out.extend(joiner);
     let local = |users: Vec<UserUri>| users.into_iter().filter(|user| is_local(&user.provider())).collect();
     let accepted = CommitAccepted {
         message: ByteBuf::from(mimi_hub_proto::tls::encode(message)),
         group_info: ByteBuf::from(group_info),
         welcome,
-        fan_out: fan_out.into_iter().collect(),
+        fan_out,
         joined: local(membership.joined(state)),
         left: local(membership.left(state)),
     };
@@ -197,17 +223,14 @@ fn member_changes(
     for removed in handshake::removed_leaves(staged) {
         changes.removed.push(removed);
     }
-    let mut occupied: BTreeSet<u32> = state.members.keys().copied().collect();
-    for leaf in &changes.removed {
-        occupied.remove(leaf);
-    }
+    let mut taken: BTreeSet<u32> = BTreeSet::new();
     if external {
         let leaf = state
             .group
             .ext_commit_sender_index(staged)
             .map_err(UpdateRefusal::not_allowed)?
             .u32();
-        occupied.insert(leaf);
+        taken.insert(leaf);
         changes.added.push((leaf, committer.clone()));
     }
     // RFC 9420, 7.7: a new leaf takes the leftmost blank one.
@@ -239,7 +262,8 @@ fn member_changes(
             )));
         }
         changes.used_key_packages.push(reference.as_slice().to_vec());
-        while !occupied.insert(free) {
+        let stays = |leaf: &u32| state.members.contains_key(leaf) && !changes.removed.contains(leaf);
+        while stays(&free) || !taken.insert(free) {
             free += 1;
         }
         changes.added.push((free, identity));

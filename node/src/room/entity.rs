@@ -37,10 +37,7 @@ pub(crate) enum RoomRequest {
         ratchet_tree: RatchetTree,
     },
     /// A Commit or Proposals.
-    Update {
-        source: ProviderDomain,
-        bundle: HandshakeBundle,
-    },
+    Update { source: ProviderDomain, update: Update },
     /// An application message.
     Submit {
         source: ProviderDomain,
@@ -60,6 +57,30 @@ pub(crate) enum RoomRequest {
     },
     /// What the hub knows of it.
     View,
+}
+
+/// What is asked of a room's group, as far as it can be looked at without the room.
+pub(crate) enum Update {
+    Commit(Box<CommitBundle>),
+    Proposals(Vec<ProposalMessage>),
+}
+
+impl From<HandshakeBundle> for Update {
+    fn from(bundle: HandshakeBundle) -> Self {
+        match bundle {
+            // The tree that the committer sends is not looked at: the hub has its own.
+            HandshakeBundle::Commit {
+                commit,
+                welcome,
+                group_info,
+                ratchet_tree: _,
+            } => Update::Commit(Box::new(CommitBundle::new(commit, welcome, group_info))),
+            HandshakeBundle::Proposals {
+                proposal,
+                more_proposals,
+            } => Update::Proposals(std::iter::once(proposal).chain(more_proposals).collect()),
+        }
+    }
 }
 
 /// What a hosted room answers when nothing is accepted.
@@ -200,7 +221,7 @@ impl Entity for HostedRoom {
         };
         Ok(match request {
             RoomRequest::Create { .. } => Decision::Answer(RoomAnswer::Exists),
-            RoomRequest::Update { source, bundle } => match update(state, at_ms, &source, &is_local, &bundle)? {
+            RoomRequest::Update { source, update: asked } => match update(state, at_ms, &source, &is_local, &asked)? {
                 Ok(event) => {
                     let outcome = UpdateOutcome::Success {
                         accepted_timestamp: at_ms,
@@ -276,20 +297,10 @@ fn update(
     at_ms: u64,
     source: &ProviderDomain,
     is_local: &dyn Fn(&ProviderDomain) -> bool,
-    bundle: &HandshakeBundle,
+    asked: &Update,
 ) -> Result<Result<RoomEvent, UpdateRefusal>, NodeError> {
-    match bundle {
-        HandshakeBundle::Commit {
-            commit,
-            welcome,
-            group_info,
-            ratchet_tree: _,
-        } => {
-            let bundle = CommitBundle {
-                commit,
-                welcome: welcome.as_ref(),
-                group_info,
-            };
+    match asked {
+        Update::Commit(bundle) => {
             let mut decision = match decide_commit(state, source, is_local, bundle) {
                 Ok(decision) => decision,
                 Err(refusal) => return Ok(Err(refusal)),
@@ -301,11 +312,8 @@ fn update(
             }
             Ok(Ok(RoomEvent::Commit(decision.accepted)))
         }
-        HandshakeBundle::Proposals {
-            proposal,
-            more_proposals,
-        } => {
-            let messages: Vec<&ProposalMessage> = std::iter::once(proposal).chain(more_proposals).collect();
+        Update::Proposals(proposals) => {
+            let messages: Vec<&ProposalMessage> = proposals.iter().collect();
             let decision = match decide_proposals(state, at_ms, source, is_local, &messages) {
                 Ok(decision) => decision,
                 Err(refusal) => return Ok(Err(refusal)),

@@ -11,8 +11,10 @@ use mimi_hub_proto::{
 };
 use openmls::group::StagedCommit;
 use openmls::prelude::LeafNodeIndex;
+use openmls_traits::types::SignatureScheme;
 use tls_codec::Serialize;
 
+use super::commit::CommitBundle;
 use super::handshake::UpdateRefusal;
 use super::state::RoomState;
 use crate::error::NodeError;
@@ -24,11 +26,11 @@ use crate::mls::hub_keys::HubKeys;
 pub(super) fn check(
     state: &RoomState,
     staged: &StagedCommit,
-    commit: &CommitMessage,
     signer: u32,
-    option: &GroupInfoOption,
+    bundle: &CommitBundle,
 ) -> Result<Vec<u8>, UpdateRefusal> {
-    let group_info = match option {
+    let commit = &bundle.commit;
+    let group_info = match &bundle.group_info {
         GroupInfoOption::Full(group_info) => group_info,
         GroupInfoOption::Partial(partial) => {
             let extensions = bytes_of(staged.group_context().extensions())?;
@@ -72,17 +74,29 @@ pub(super) fn check(
                 .as_slice()
         }
     };
+    // The group contexts are equal, and so are the cipher suites that both signatures were checked under.
     let scheme = state.group.ciphersuite().signature_algorithm();
-    match crypto::verify_with_label(
-        scheme,
-        key,
-        "GroupInfoTBS",
-        group_info.to_be_signed(),
-        group_info.signature(),
-    ) {
-        Ok(()) => Ok(group_info.as_bytes().to_vec()),
-        Err(_) => wrong("its signature is not the committer's"),
+    if bundle.signed_with.as_deref() == Some(key) || verify(scheme, key, group_info) {
+        Ok(group_info.as_bytes().to_vec())
+    } else {
+        wrong("its signature is not the committer's")
     }
+}
+
+/// The key in the Commit's path, if it verifies a whole GroupInfo. A GroupInfo in part has no signed octets without the
+/// room's state.
+pub(super) fn signed_with(commit: &CommitMessage, option: &GroupInfoOption) -> Option<Vec<u8>> {
+    let GroupInfoOption::Full(group_info) = option else {
+        return None;
+    };
+    let key = commit.commit().path_leaf()?.signature_key();
+    let scheme = crypto::supported(group_info.group_context().cipher_suite())?.signature_algorithm();
+    verify(scheme, key, group_info).then(|| key.to_vec())
+}
+
+fn verify(scheme: SignatureScheme, key: &[u8], group_info: &GroupInfo) -> bool {
+    let signed = (group_info.to_be_signed(), group_info.signature());
+    crypto::verify_with_label(scheme, key, "GroupInfoTBS", signed.0, signed.1).is_ok()
 }
 
 fn bytes_of(value: &impl Serialize) -> Result<Vec<u8>, UpdateRefusal> {

@@ -2,7 +2,7 @@
 
 use mimi_hub_proto::ClientIdentity;
 use mimi_hub_proto::mls::{PublicMessage, Sender};
-use mimi_hub_proto::policy::{BANNED_ROLE_INDEX, BANNED_ROLE_NAME, Change, RoomPolicy};
+use mimi_hub_proto::policy::{Actor, BANNED_ROLE_INDEX, BANNED_ROLE_NAME, Change, RoomPolicy};
 use mimi_hub_proto::uri::{ProviderDomain, UserUri};
 use openmls::credentials::Credential;
 use openmls::framing::{ProcessedMessage, ProcessedMessageContent, ProtocolMessage, PublicMessageIn};
@@ -154,6 +154,18 @@ pub(super) fn taken_out<'a>(policy: &RoomPolicy, actor: &'a UserUri, change: &'a
         Change::ChangeRole { user, to, .. } if is_banned_role(policy, *to) => Some(user),
         _ => None,
     }
+}
+
+/// The changes of several proposals, gathered by who proposes them: what one actor does is judged together.
+pub(super) fn parts<'a>(proposals: impl Iterator<Item = (Actor<'a>, &'a [Change])>) -> Vec<(Actor<'a>, Vec<Change>)> {
+    let mut parts: Vec<(Actor<'a>, Vec<Change>)> = Vec::new();
+    for (actor, changes) in proposals {
+        match parts.iter_mut().find(|(known, _)| *known == actor) {
+            Some((_, known)) => known.extend_from_slice(changes),
+            None => parts.push((actor, changes.to_vec())),
+        }
+    }
+    parts
 }
 
 /// Is it the role of those who are banned (draft-ietf-mimi-room-policy, 7.1.3)?

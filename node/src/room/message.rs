@@ -42,8 +42,8 @@ pub fn decide_message(
         frank: None,
         fan_out: state
             .active_providers()
-            .into_iter()
             .filter(|domain| !is_local(domain))
+            .cloned()
             .collect(),
     })
 }

@@ -7,7 +7,7 @@
 use std::collections::BTreeSet;
 
 use mimi_hub_proto::mls::{ProposalMessage, Sender};
-use mimi_hub_proto::policy::{Actor, Change, authorize};
+use mimi_hub_proto::policy::{Actor, Change, authorize_together};
 use mimi_hub_proto::uri::{ProviderDomain, UserUri};
 use mimi_hub_proto::{ClientIdentity, tls};
 use openmls::framing::ProcessedMessageContent;
@@ -57,13 +57,13 @@ pub fn decide_proposals(
         queued.push((proposal, pending));
     }
     let leaving = check_together(state, &queued)?;
-    authorize_each(state, &queued)?;
+    authorize_all(state, &queued)?;
     let event = RoomEvent::Proposals {
         messages: queued.iter().map(|(_, pending)| pending.message.clone()).collect(),
         fan_out: state
             .active_providers()
-            .into_iter()
             .filter(|domain| !is_local(domain))
+            .cloned()
             .collect(),
     };
     Ok(ProposalsDecision { event, queued, leaving })
@@ -134,23 +134,20 @@ fn process_one(
     ))
 }
 
-/// Every proposer may do all that it has pending, with the new ones, together: taking oneself off the list is only allowed
-/// along with the removal of all own clients.
-fn authorize_each(state: &RoomState, queued: &[(QueuedProposal, Pending)]) -> Result<(), UpdateRefusal> {
-    let fresh: BTreeSet<&UserUri> = queued.iter().map(|(_, pending)| &pending.proposer).collect();
-    for proposer in fresh {
-        let all = state.pending.iter().chain(queued.iter().map(|(_, pending)| pending));
-        let own: Vec<&Pending> = all.filter(|pending| pending.proposer == *proposer).collect();
-        let changes: Vec<Change> = own.iter().flat_map(|pending| pending.changes.iter().cloned()).collect();
-        authorize(&state.policy, Actor::Participant(proposer), &changes).map_err(|denied| {
-            let queued = queued.iter().filter(|(_, pending)| pending.proposer == *proposer);
-            UpdateRefusal::InvalidProposal {
-                reason: denied.to_string(),
-                proposals: queued.map(|(_, pending)| pending.reference.clone()).collect(),
-            }
-        })?;
-    }
-    Ok(())
+/// Everybody may do what it has pending, with the new ones, and all of it together: taking oneself off the list is only
+/// allowed along with the removal of all own clients, and what each may do alone can be too much in one Commit.
+fn authorize_all(state: &RoomState, queued: &[(QueuedProposal, Pending)]) -> Result<(), UpdateRefusal> {
+    let all = state.pending.iter().chain(queued.iter().map(|(_, pending)| pending));
+    let parts =
+        handshake::parts(all.map(|pending| (Actor::Participant(&pending.proposer), pending.changes.as_slice())));
+    let parts: Vec<_> = parts
+        .iter()
+        .map(|(actor, changes)| (*actor, changes.as_slice()))
+        .collect();
+    authorize_together(&state.policy, &parts).map_err(|denied| UpdateRefusal::InvalidProposal {
+        reason: denied.to_string(),
+        proposals: queued.iter().map(|(_, pending)| pending.reference.clone()).collect(),
+    })
 }
 
 /// What the proposal will do, and what its sender must be authorised for.

@@ -67,6 +67,8 @@ pub struct RoomState {
     pub(crate) members: BTreeMap<u32, ClientIdentity>,
     /// How many clients each active participant has in the group.
     pub(crate) active: BTreeMap<UserUri, u32>,
+    /// How many active participants each provider has: who is told of what happens.
+    providers: BTreeMap<ProviderDomain, u32>,
     pub(crate) group_info: ByteBuf,
     pub(crate) pending: Vec<Pending>,
     /// Users whose removal is pending: they may neither send nor commit any more.
@@ -144,7 +146,8 @@ impl RoomState {
             dictionary,
             policy,
             members,
-            active,
+            providers: BTreeMap::new(),
+            active: BTreeMap::new(),
             group_info: checkpoint.group_info,
             pending: Vec::new(),
             leaving: BTreeSet::new(),
@@ -152,6 +155,8 @@ impl RoomState {
             handshake_bytes: 0,
             due: None,
         };
+        let users: Vec<UserUri> = state.members.values().map(|identity| identity.user().clone()).collect();
+        users.iter().for_each(|user| state.count_client(user));
         for (package, provider, user) in checkpoint.key_packages {
             state.remember_key_package(&provider, &user, &package);
         }
@@ -164,8 +169,8 @@ impl RoomState {
     }
 
     /// The providers whose users have clients in the group.
-    pub(crate) fn active_providers(&self) -> BTreeSet<ProviderDomain> {
-        self.active.keys().map(UserUri::provider).collect()
+    pub(crate) fn active_providers(&self) -> impl Iterator<Item = &ProviderDomain> {
+        self.providers.keys()
     }
 
     /// Has the user clients in the group?
@@ -205,7 +210,7 @@ impl RoomState {
             }
         }
         for (leaf, identity) in changes.added {
-            *self.active.entry(identity.user().clone()).or_default() += 1;
+            self.count_client(identity.user());
             if let Some(before) = self.members.insert(leaf, identity) {
                 self.forget_client(before.user());
             }
@@ -276,11 +281,28 @@ impl RoomState {
         }
     }
 
+    fn count_client(&mut self, user: &UserUri) {
+        let clients = self.active.entry(user.clone()).or_default();
+        *clients += 1;
+        if *clients == 1 {
+            *self.providers.entry(user.provider()).or_default() += 1;
+        }
+    }
+
     fn forget_client(&mut self, user: &UserUri) {
-        if let Some(clients) = self.active.get_mut(user) {
-            *clients -= 1;
-            if *clients == 0 {
-                self.active.remove(user);
+        let Some(clients) = self.active.get_mut(user) else {
+            return;
+        };
+        *clients -= 1;
+        if *clients > 0 {
+            return;
+        }
+        self.active.remove(user);
+        let provider = user.provider();
+        if let Some(users) = self.providers.get_mut(&provider) {
+            *users -= 1;
+            if *users == 0 {
+                self.providers.remove(&provider);
             }
         }
     }

@@ -72,10 +72,20 @@ async fn relay(
     answered(to, answer)
 }
 
-/// The body of a hub's answer of success. Refusals with a status keep it, so that the gateway sees what the hub said.
+/// The body of another provider's answer of success, which must be of the drafts' type.
 fn answered(to: &ProviderDomain, answer: Result<PeerAnswer, PeerError>) -> Result<Bytes, Problem> {
     match answer {
-        Ok(answer) if answer.status == StatusCode::OK => Ok(answer.body),
+        Ok(answer) if answer.status == StatusCode::OK => {
+            let media_type = answer
+                .content_type
+                .as_deref()
+                .and_then(|value| value.split(';').next())
+                .map(str::trim);
+            if media_type.is_some_and(|found| found.eq_ignore_ascii_case(mimi_hub_proto::CONTENT_TYPE)) {
+                return Ok(answer.body);
+            }
+            Err(Problem::bad_gateway(to.as_str(), &"its content type is another"))
+        }
         Ok(answer) if answer.status.is_server_error() || answer.status == StatusCode::TOO_MANY_REQUESTS => {
             let wait = answer.retry_after.map_or(RETRY_AFTER_S, |wait| wait.as_secs().max(1));
             Err(Problem::peer_unavailable(to.as_str()).retry_after(wait))

@@ -25,10 +25,9 @@ pub(crate) async fn at_hub(
     must_be_hosted_here(hub, room)?;
     let request: UpdateRequest = tls::decode_exact(&body).map_err(|error| Problem::malformed(&error))?;
     let hash = request_hash(source, "update", room.as_str(), &body);
-    let request = RoomRequest::Update {
-        source: source.clone(),
-        bundle: request.bundle,
-    };
+    let update = request.bundle.into();
+    let source = source.clone();
+    let request = RoomRequest::Update { source, update };
     reply(hub.ask_room(room, Some(hash), request).await?, |answer| match answer {
         RoomAnswer::Update(response) => Ok(tls::encode(&response).into()),
         RoomAnswer::NoSuchRoom => Err(Problem::no_such_room(room.as_str())),

@@ -148,6 +148,9 @@ impl UserState {
             UserRequest::JoinRoom(room) => accept(UserEvent::RoomJoined(room)),
             UserRequest::ForgetRoom(room) if !profile.rooms.contains(&room) => Decision::Answer(UserAnswer::Unchanged),
             UserRequest::ForgetRoom(room) => accept(UserEvent::RoomForgotten(room)),
+            UserRequest::Rooms if profile.standing == Standing::Unknown && profile.rooms.is_empty() => {
+                Decision::Answer(UserAnswer::Unknown)
+            }
             UserRequest::Rooms => Decision::Answer(UserAnswer::Rooms(profile.rooms.iter().cloned().collect())),
         })
     }
