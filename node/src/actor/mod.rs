@@ -162,6 +162,23 @@ impl<E: Entity> EntityActor<E> {
         Ok((head, state))
     }
 
+    fn load(&mut self, ctx: &mut Context<Self>, current: Result<(), ProposeError>) {
+        if let Err(error) = current {
+            tracing::debug!(entity = %self.id, %error, "not led here: not loaded");
+            return self.give_up(ctx, &AskError::Unavailable);
+        }
+        match self.rebuild() {
+            Ok((head, state)) => {
+                self.head = head;
+                self.state = Ok(state);
+            }
+            Err(error) => {
+                self.state = Err(self.internal(&error));
+                ctx.run_later(Duration::from_secs(1), |_, ctx| ctx.stop());
+            }
+        }
+    }
+
     /// The reply of the event that answered the same request before.
     fn earlier_reply(&self, hash: &RequestHash) -> Result<Option<Bytes>, NodeError> {
         let Some(seq) = self.reader.get(&keys::request(&self.id, hash))? else {
@@ -354,16 +371,15 @@ impl<E: Entity> Actor for EntityActor<E> {
 
     fn started(&mut self, ctx: &mut Context<Self>) {
         ctx.set_mailbox_capacity(MAILBOX_REQUESTS_MAX);
-        match self.rebuild() {
-            Ok((head, state)) => {
-                self.head = head;
-                self.state = Ok(state);
-            }
-            Err(error) => {
-                self.state = Err(self.internal(&error));
-                ctx.run_later(Duration::from_secs(1), |_, ctx| ctx.stop());
-            }
-        }
+        // A leader has what is committed in its log, and not yet all of it in the store: what was loaded from there now could
+        // be behind what has been acknowledged. Requests wait in the mailbox meanwhile.
+        let (cluster, shard) = (self.hub.cluster().clone(), self.shard);
+        let current = async move { cluster.read_barrier(shard).await };
+        ctx.wait(
+            current
+                .into_actor(self)
+                .map(|current, actor, ctx| actor.load(ctx, current)),
+        );
         let idle = Duration::from_millis(self.hub.config().room.idle_ms);
         ctx.run_interval(idle / 4 + Duration::from_millis(1), move |actor, ctx| {
             if actor.in_flight.is_empty() && actor.last_used.elapsed() >= idle {
