@@ -153,15 +153,15 @@ impl Hub {
     /// # Panics
     /// It ends, or does not answer in time.
     pub async fn start(&mut self) {
-        assert!(self.child.is_none(), "it runs already");
-        let log = self.open_log();
-        let child = self
-            .command()
-            .stdout(log.try_clone().unwrap())
-            .stderr(log)
-            .spawn()
-            .unwrap();
-        self.child = Some(child);
+        self.launch();
+        self.ready().await;
+    }
+
+    /// Waits until the local API answers.
+    ///
+    /// # Panics
+    /// The process ends, or does not answer in time.
+    pub async fn ready(&mut self) {
         let started = Instant::now();
         let impatient = self.gateway.with_retry(RetryPolicy::never());
         loop {
