@@ -42,7 +42,7 @@ pub(super) fn decide_claim(
         let consents = room
             .and_then(|room| state.profile.consents(requester, room))
             .unwrap_or(default_allow);
-        if !consents && state.profile.consents_to_another_room(requester) {
+        if !consents && state.profile.consents_to_another_room(requester, room) {
             return refuse(KeyMaterialUserCode::NoConsentForThisRoom);
         }
         if !consents {

@@ -140,7 +140,9 @@ impl UserState {
                     }
                 }
             }
-            UserRequest::SetConsent(_) if profile.consent.len() >= CONSENT_RULES_MAX => {
+            UserRequest::SetConsent(rule)
+                if profile.consent.len() >= CONSENT_RULES_MAX && !profile.replaces(&rule) =>
+            {
                 Decision::Answer(UserAnswer::TooMany("consent rules"))
             }
             UserRequest::SetConsent(rule) => accept(UserEvent::ConsentSet(rule)),

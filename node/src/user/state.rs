@@ -82,11 +82,19 @@ impl Profile {
             .map(|(_, allow)| allow)
     }
 
-    /// Has the user allowed this requester some other room?
-    pub(crate) fn consents_to_another_room(&self, requester: &UserUri) -> bool {
+    /// Has the user allowed this requester some other room than this one?
+    pub(crate) fn consents_to_another_room(&self, requester: &UserUri, room: Option<&RoomUri>) -> bool {
         self.consent.iter().any(|rule| {
-            rule.allow && rule.room.is_some() && rule.requester.as_ref().is_none_or(|wanted| wanted == requester)
+            rule.allow
+                && rule.room.as_ref().is_some_and(|other| Some(other) != room)
+                && rule.requester.as_ref().is_none_or(|wanted| wanted == requester)
         })
+    }
+
+    /// Does the rule take the place of one for the same requester and room?
+    pub(crate) fn replaces(&self, rule: &ConsentRule) -> bool {
+        let same = |known: &ConsentRule| (&known.requester, &known.room) == (&rule.requester, &rule.room);
+        self.consent.iter().any(same)
     }
 }
 
