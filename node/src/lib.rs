@@ -28,6 +28,8 @@ pub mod room;
 pub mod server;
 mod service;
 mod state_machine;
+#[cfg(test)]
+mod testing;
 mod tls;
 mod user;
 mod wakers;

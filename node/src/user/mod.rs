@@ -7,5 +7,7 @@ mod claim;
 mod decide;
 pub(crate) mod event;
 pub(crate) mod state;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use self::decide::{UserAnswer, UserRequest};

@@ -1,0 +1,540 @@
+//! A client of a user, with its MLS group as openmls keeps it. It does what it is told to, allowed or not.
+
+use std::collections::BTreeSet;
+
+use mimi_hub_proto::components::{
+    AppDataDictionary, AppDataUpdate, AppDataUpdateOperation, BASE_ROOM_POLICY, BaseRoomPolicy, ComponentId,
+    PARTICIPANT_LIST, ParticipantListData, ParticipantListUpdate, ROLES_LIST, UserRolePair,
+};
+use mimi_hub_proto::mls::{self as wire, ApplicationMessage, CommitMessage, MlsMessage, ProposalMessage};
+use mimi_hub_proto::policy::RoomPolicy;
+use mimi_hub_proto::uri::{RoomUri, UserUri};
+use mimi_hub_proto::{ClientIdentity, GroupInfoOption, tls};
+use openmls::component::ComponentData;
+use openmls::extensions::{AppDataDictionary as Components, AppDataDictionaryExtension};
+use openmls::group::{CommitMessageBundle, StagedWelcome};
+use openmls::messages::group_info::VerifiableGroupInfo;
+use openmls::prelude::{
+    AppDataDictionaryUpdater, AppDataUpdateOperation as Operation, AppDataUpdateProposal, BasicCredential,
+    Capabilities, Ciphersuite, CredentialType, CredentialWithKey, Extension, ExtensionType, Extensions, ExternalSender,
+    GroupContext, GroupId, KeyPackage, LeafNodeIndex, LeafNodeParameters, Lifetime, MlsGroup, MlsGroupJoinConfig,
+    MlsMessageIn, MlsMessageOut, OpenMlsProvider, PURE_PLAINTEXT_WIRE_FORMAT_POLICY, ProcessedMessageContent, Proposal,
+    ProposalType, RatchetTreeIn, RequiredCapabilitiesExtension,
+};
+use openmls_basic_credential::SignatureKeyPair;
+use openmls_rust_crypto::OpenMlsRustCrypto;
+use tls_codec::{Deserialize as _, Serialize as _};
+
+pub(crate) const SUITE: Ciphersuite = Ciphersuite::MLS_128_DHKEMX25519_AES128GCM_SHA256_Ed25519;
+
+/// One client.
+pub(crate) struct Client {
+    provider: OpenMlsRustCrypto,
+    pub(crate) signer: SignatureKeyPair,
+    pub(crate) identity: ClientIdentity,
+    /// `None` before it joins and after it is removed.
+    pub(crate) group: Option<MlsGroup>,
+}
+
+/// What a Commit is to do, beside the pending proposals.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Plan {
+    pub(crate) adds: Vec<KeyPackage>,
+    pub(crate) removes: Vec<u32>,
+    pub(crate) proposals: Vec<Proposal>,
+    /// Leave the pending proposals out.
+    pub(crate) ignores_pending: bool,
+    /// No UpdatePath unless MLS demands it.
+    pub(crate) pathless: bool,
+    /// The committer's leaf names this client from now on.
+    pub(crate) renamed: Option<ClientIdentity>,
+    /// Put the ratchet tree into the GroupInfo.
+    pub(crate) tree_in_group_info: bool,
+}
+
+impl Plan {
+    pub(crate) fn list(mut self, update: &ParticipantListUpdate) -> Self {
+        self.proposals
+            .push(app_data_update(PARTICIPANT_LIST, tls::encode(update)));
+        self
+    }
+
+    pub(crate) fn add(mut self, key_packages: impl IntoIterator<Item = KeyPackage>) -> Self {
+        self.adds.extend(key_packages);
+        self
+    }
+
+    pub(crate) fn remove(mut self, leaves: impl IntoIterator<Item = u32>) -> Self {
+        self.removes.extend(leaves);
+        self
+    }
+
+    pub(crate) fn with(mut self, proposal: Proposal) -> Self {
+        self.proposals.push(proposal);
+        self
+    }
+}
+
+pub(crate) fn app_data_update(component: ComponentId, data: Vec<u8>) -> Proposal {
+    Proposal::AppDataUpdate(Box::new(AppDataUpdateProposal::update(component, data)))
+}
+
+/// A Commit and what goes with it to the hub.
+#[derive(Clone, Debug)]
+pub(crate) struct Bundle {
+    pub(crate) commit: CommitMessage,
+    pub(crate) welcome: Option<wire::Welcome>,
+    pub(crate) group_info: GroupInfoOption,
+}
+
+impl Bundle {
+    pub(crate) fn group_info(&self) -> &wire::GroupInfo {
+        match &self.group_info {
+            GroupInfoOption::Full(group_info) => group_info,
+            GroupInfoOption::Partial(_) => panic!("the tests' clients send whole GroupInfos"),
+        }
+    }
+}
+
+/// As it goes over the wire.
+pub(crate) fn wire_key_package(key_package: &KeyPackage) -> wire::KeyPackage {
+    tls::decode_exact(&key_package.tls_serialize_detached().unwrap()).unwrap()
+}
+
+/// The `number`th client of a user.
+pub(crate) fn identity(user: &UserUri, number: u32) -> ClientIdentity {
+    let name = user.as_str().rsplit('/').next().unwrap();
+    let client = format!("mimi://{}/d/{name}-{number}", user.domain()).parse().unwrap();
+    ClientIdentity::new(client, user.clone()).unwrap()
+}
+
+impl Client {
+    pub(crate) fn new(user: &UserUri, number: u32) -> Self {
+        Client {
+            provider: OpenMlsRustCrypto::default(),
+            signer: SignatureKeyPair::new(SUITE.signature_algorithm()).unwrap(),
+            identity: identity(user, number),
+            group: None,
+        }
+    }
+
+    pub(crate) fn user(&self) -> &UserUri {
+        self.identity.user()
+    }
+
+    pub(crate) fn group(&self) -> &MlsGroup {
+        self.group.as_ref().expect("a member")
+    }
+
+    pub(crate) fn leaf(&self) -> u32 {
+        self.group().own_leaf_index().u32()
+    }
+
+    fn credential(&self) -> CredentialWithKey {
+        credential(&self.identity, &self.signer)
+    }
+
+    pub(crate) fn key_package(&self) -> KeyPackage {
+        self.key_package_for(&self.identity, Lifetime::default())
+    }
+
+    /// A KeyPackage under any name, with any lifetime.
+    pub(crate) fn key_package_for(&self, identity: &ClientIdentity, lifetime: Lifetime) -> KeyPackage {
+        let builder = KeyPackage::builder()
+            .leaf_node_capabilities(capabilities())
+            .key_package_lifetime(lifetime);
+        let credential = credential(identity, &self.signer);
+        let bundle = builder.build(SUITE, &self.provider, &self.signer, credential).unwrap();
+        bundle.key_package().clone()
+    }
+
+    /// Makes the room's group, with itself and whoever else is given.
+    pub(crate) fn create(
+        &mut self,
+        room: &RoomUri,
+        external_sender: &[u8],
+        participants: &[(UserUri, u32)],
+        others: &[&Client],
+    ) -> (wire::GroupInfo, wire::RatchetTree) {
+        let sender = ExternalSender::tls_deserialize_exact(external_sender).unwrap();
+        self.create_with(room.group_uri().as_str(), vec![sender], participants, others)
+    }
+
+    pub(crate) fn create_with(
+        &mut self,
+        group_id: &str,
+        external_senders: Vec<ExternalSender>,
+        participants: &[(UserUri, u32)],
+        others: &[&Client],
+    ) -> (wire::GroupInfo, wire::RatchetTree) {
+        let extensions = Extensions::from_vec(vec![
+            Extension::AppDataDictionary(AppDataDictionaryExtension::new(components(participants))),
+            Extension::ExternalSenders(external_senders),
+            Extension::RequiredCapabilities(RequiredCapabilitiesExtension::new(
+                &[ExtensionType::AppDataDictionary],
+                &[ProposalType::AppDataUpdate],
+                &[CredentialType::Basic],
+            )),
+        ]);
+        let mut group = MlsGroup::builder()
+            .with_group_id(GroupId::from_slice(group_id.as_bytes()))
+            .ciphersuite(SUITE)
+            .with_wire_format_policy(PURE_PLAINTEXT_WIRE_FORMAT_POLICY)
+            .with_group_context_extensions(extensions.unwrap())
+            .with_capabilities(capabilities())
+            .max_past_epochs(8)
+            .build(&self.provider, &self.signer, self.credential())
+            .unwrap();
+        let added: Vec<KeyPackage> = others.iter().map(|other| other.key_package()).collect();
+        if !added.is_empty() {
+            group.add_members(&self.provider, &self.signer, &added).unwrap();
+            group.merge_pending_commit(&self.provider).unwrap();
+        }
+        self.group = Some(group);
+        (self.export_group_info(false), self.ratchet_tree())
+    }
+
+    pub(crate) fn export_group_info(&self, with_tree: bool) -> wire::GroupInfo {
+        let exported = self
+            .group()
+            .export_group_info(self.provider.crypto(), &self.signer, with_tree)
+            .unwrap();
+        match tls::decode_exact(&exported.tls_serialize_detached().unwrap()).unwrap() {
+            MlsMessage::GroupInfo(group_info) => group_info,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    pub(crate) fn ratchet_tree(&self) -> wire::RatchetTree {
+        tls::decode_exact(&self.group().export_ratchet_tree().tls_serialize_detached().unwrap()).unwrap()
+    }
+
+    /// Builds a Commit; the group stays where it is until the Commit is merged or dropped.
+    pub(crate) fn commit(&mut self, plan: Plan) -> Bundle {
+        let Client {
+            provider,
+            signer,
+            group,
+            ..
+        } = self;
+        let group = group.as_mut().expect("a member");
+        let extensions = group.extensions().clone();
+        let mut builder = group
+            .commit_builder()
+            .consume_proposal_store(!plan.ignores_pending)
+            .force_self_update(!plan.pathless)
+            .propose_adds(plan.adds)
+            .propose_removals(plan.removes.into_iter().map(LeafNodeIndex::new))
+            .add_proposals(plan.proposals);
+        if let Some(renamed) = &plan.renamed {
+            let leaf = LeafNodeParameters::builder().with_credential_with_key(credential(renamed, signer));
+            builder = builder.leaf_node_parameters(leaf.build());
+        }
+        let mut stage = builder.load_psks(provider.storage()).unwrap();
+        stage = stage
+            .create_group_info(true)
+            .use_ratchet_tree_extension(plan.tree_in_group_info);
+        let mut updater = stage.app_data_dictionary_updater();
+        resolve(&extensions, stage.app_data_update_proposals(), &mut updater);
+        let changes = updater.changes();
+        stage.with_app_data_dictionary_updates(changes);
+        let built = stage
+            .build(provider.rand(), provider.crypto(), signer, |_| true)
+            .unwrap();
+        bundle(built.stage_commit(provider).unwrap())
+    }
+
+    /// Joins by an external Commit; `None` as the own group until the hub has accepted.
+    pub(crate) fn external_commit(&self, group_info: &wire::GroupInfo, tree: &wire::RatchetTree) -> (MlsGroup, Bundle) {
+        let group_info = VerifiableGroupInfo::tls_deserialize_exact(group_info.as_bytes()).unwrap();
+        let tree = RatchetTreeIn::tls_deserialize_exact(tree.as_bytes()).unwrap();
+        let leaf = LeafNodeParameters::builder().with_capabilities(capabilities()).build();
+        let (group, built) = MlsGroup::external_commit_builder()
+            .with_config(join_config())
+            .with_ratchet_tree(tree)
+            .build_group(&self.provider, group_info, self.credential())
+            .unwrap()
+            .leaf_node_parameters(leaf)
+            .load_psks(self.provider.storage())
+            .unwrap()
+            .create_group_info(true)
+            .build(self.provider.rand(), self.provider.crypto(), &self.signer, |_| true)
+            .unwrap()
+            .finalize(&self.provider)
+            .unwrap();
+        (group, bundle(built))
+    }
+
+    pub(crate) fn merge(&mut self) {
+        let group = self.group.as_mut().expect("a member");
+        group.merge_pending_commit(&self.provider).unwrap();
+        if !group.is_active() {
+            self.group = None;
+        }
+    }
+
+    /// Forgets what it has built and the hub has refused.
+    pub(crate) fn drop_commit(&mut self) {
+        let group = self.group.as_mut().expect("a member");
+        group.clear_pending_commit(self.provider.storage()).unwrap();
+    }
+
+    pub(crate) fn drop_proposals(&mut self) {
+        let group = self.group.as_mut().expect("a member");
+        group.clear_pending_proposals(self.provider.storage()).unwrap();
+    }
+
+    /// Follows another member's Commit.
+    pub(crate) fn follow(&mut self, commit: &CommitMessage) {
+        let Some(group) = &mut self.group else { return };
+        let processed = group
+            .process_message(&self.provider, protocol_message(&tls::encode(commit)))
+            .unwrap();
+        let staged = match processed.into_content() {
+            ProcessedMessageContent::StagedCommitMessage(staged) => *staged,
+            ProcessedMessageContent::UnresolvedAppDataCommit(unresolved) => {
+                let mut updater = group.app_data_dictionary_updater();
+                resolve(group.extensions(), unresolved.app_data_update_proposals(), &mut updater);
+                let changes = updater.changes();
+                group
+                    .stage_app_data_commit(&self.provider, *unresolved, changes)
+                    .unwrap()
+            }
+            _ => panic!("not a Commit"),
+        };
+        group.merge_staged_commit(&self.provider, staged).unwrap();
+        if !group.is_active() {
+            self.group = None;
+        }
+    }
+
+    pub(crate) fn follow_proposal(&mut self, proposal: &ProposalMessage) {
+        let Some(group) = &mut self.group else { return };
+        let message = protocol_message(&tls::encode(proposal));
+        let processed = group.process_message(&self.provider, message).unwrap();
+        let ProcessedMessageContent::ProposalMessage(queued) = processed.into_content() else {
+            panic!("not a Proposal")
+        };
+        group.store_pending_proposal(self.provider.storage(), *queued).unwrap();
+    }
+
+    /// Joins if one of its KeyPackages is meant.
+    pub(crate) fn welcome(&mut self, welcome: &wire::Welcome, tree: &wire::RatchetTree) -> bool {
+        let octets = tls::encode(welcome);
+        let welcome = openmls::messages::Welcome::tls_deserialize_exact(octets).unwrap();
+        let Ok(builder) = StagedWelcome::build_from_welcome(&self.provider, &join_config(), welcome) else {
+            return false;
+        };
+        let tree = RatchetTreeIn::tls_deserialize_exact(tree.as_bytes()).unwrap();
+        let staged = builder.replace_old_group().with_ratchet_tree(tree).build().unwrap();
+        self.group = Some(staged.into_group(&self.provider).unwrap());
+        true
+    }
+
+    pub(crate) fn message(&mut self, text: &[u8]) -> ApplicationMessage {
+        let Client {
+            provider,
+            signer,
+            group,
+            ..
+        } = self;
+        let message = group
+            .as_mut()
+            .expect("a member")
+            .create_message(provider, signer, text)
+            .unwrap();
+        tls::decode_exact(&message.tls_serialize_detached().unwrap()).unwrap()
+    }
+
+    pub(crate) fn propose_remove(&mut self, leaf: u32) -> ProposalMessage {
+        self.propose(|group, provider, signer| {
+            group
+                .propose_remove_member(provider, signer, LeafNodeIndex::new(leaf))
+                .unwrap()
+                .0
+        })
+    }
+
+    pub(crate) fn propose_self_remove(&mut self) -> ProposalMessage {
+        self.propose(|group, provider, signer| group.leave_group_via_self_remove(provider, signer).unwrap())
+    }
+
+    pub(crate) fn propose_update(&mut self, renamed: Option<&ClientIdentity>) -> ProposalMessage {
+        self.propose(|group, provider, signer| {
+            let mut leaf = LeafNodeParameters::builder();
+            if let Some(renamed) = renamed {
+                leaf = leaf.with_credential_with_key(credential(renamed, signer));
+            }
+            group.propose_self_update(provider, signer, leaf.build()).unwrap().0
+        })
+    }
+
+    pub(crate) fn propose_add(&mut self, key_package: &KeyPackage) -> ProposalMessage {
+        self.propose(|group, provider, signer| group.propose_add_member(provider, signer, key_package).unwrap().0)
+    }
+
+    pub(crate) fn propose_list(&mut self, update: &ParticipantListUpdate) -> ProposalMessage {
+        self.propose(|group, provider, signer| {
+            let operation = Operation::Update(tls::encode(update).into());
+            group
+                .propose_app_data_update(provider, signer, PARTICIPANT_LIST, operation)
+                .unwrap()
+                .0
+        })
+    }
+
+    fn propose(
+        &mut self,
+        build: impl FnOnce(&mut MlsGroup, &OpenMlsRustCrypto, &SignatureKeyPair) -> MlsMessageOut,
+    ) -> ProposalMessage {
+        let Client {
+            provider,
+            signer,
+            group,
+            ..
+        } = self;
+        let message = build(group.as_mut().expect("a member"), provider, signer);
+        tls::decode_exact(&message.tls_serialize_detached().unwrap()).unwrap()
+    }
+
+    /// The proposals that take this client's user out of the room: all its clients, and its place in the list.
+    pub(crate) fn propose_to_leave(&mut self) -> Vec<ProposalMessage> {
+        let user = self.user().clone();
+        let leaves = self.leaves_of(&user);
+        let mut proposals: Vec<_> = leaves.into_iter().map(|leaf| self.propose_remove(leaf)).collect();
+        let place = self.place_of(&user);
+        proposals.push(self.propose_list(&ParticipantListUpdate {
+            removed_indices: vec![place],
+            ..ParticipantListUpdate::default()
+        }));
+        proposals
+    }
+
+    pub(crate) fn policy(&self) -> RoomPolicy {
+        RoomPolicy::from_dictionary(&dictionary(self.group().extensions())).unwrap()
+    }
+
+    /// The user's index in the participant list.
+    pub(crate) fn place_of(&self, user: &UserUri) -> u32 {
+        let policy = self.policy();
+        let place = policy
+            .participants()
+            .participants
+            .iter()
+            .position(|entry| entry.user == *user);
+        u32::try_from(place.expect("a participant")).unwrap()
+    }
+
+    pub(crate) fn members(&self) -> Vec<(u32, ClientIdentity)> {
+        let members = self.group().members();
+        members
+            .map(|member| {
+                let identity = tls::decode_exact(member.credential.serialized_content()).unwrap();
+                (member.index.u32(), identity)
+            })
+            .collect()
+    }
+
+    pub(crate) fn leaves_of(&self, user: &UserUri) -> Vec<u32> {
+        let members = self.members().into_iter();
+        members
+            .filter(|(_, member)| member.user() == user)
+            .map(|(leaf, _)| leaf)
+            .collect()
+    }
+}
+
+fn credential(identity: &ClientIdentity, signer: &SignatureKeyPair) -> CredentialWithKey {
+    CredentialWithKey {
+        credential: BasicCredential::new(tls::encode(identity)).into(),
+        signature_key: signer.public().into(),
+    }
+}
+
+fn capabilities() -> Capabilities {
+    Capabilities::new(
+        None,
+        Some(&[SUITE]),
+        Some(&[ExtensionType::AppDataDictionary]),
+        Some(&[ProposalType::AppDataUpdate, ProposalType::SelfRemove]),
+        Some(&[CredentialType::Basic]),
+    )
+}
+
+fn join_config() -> MlsGroupJoinConfig {
+    MlsGroupJoinConfig::builder()
+        .wire_format_policy(PURE_PLAINTEXT_WIRE_FORMAT_POLICY)
+        .use_ratchet_tree_extension(false)
+        .max_past_epochs(8)
+        .build()
+}
+
+fn components(participants: &[(UserUri, u32)]) -> Components {
+    let participants = participants.iter().map(|(user, role_index)| UserRolePair {
+        user: user.clone(),
+        role_index: *role_index,
+    });
+    let list = ParticipantListData {
+        participants: participants.collect(),
+    };
+    let mut components = Components::new();
+    components.insert(PARTICIPANT_LIST, tls::encode(&list));
+    components.insert(ROLES_LIST, tls::encode(&super::roles::roles()));
+    components.insert(BASE_ROOM_POLICY, tls::encode(&BaseRoomPolicy::default()));
+    components
+}
+
+fn dictionary(extensions: &Extensions<GroupContext>) -> AppDataDictionary {
+    let extension = extensions.app_data_dictionary().expect("a room's group has components");
+    tls::decode_exact(&extension.dictionary().tls_serialize_detached().unwrap()).unwrap()
+}
+
+/// What the updates make of the components. Nothing, where they make no sense: a client may well commit such.
+fn resolve<'a>(
+    extensions: &Extensions<GroupContext>,
+    proposals: impl Iterator<Item = &'a AppDataUpdateProposal>,
+    updater: &mut AppDataDictionaryUpdater<'_>,
+) {
+    let updates: Vec<AppDataUpdate> = proposals
+        .map(|proposal| AppDataUpdate {
+            component_id: proposal.component_id(),
+            op: match proposal.operation() {
+                Operation::Update(data) => AppDataUpdateOperation::Update(data.as_slice().to_vec()),
+                Operation::Remove => AppDataUpdateOperation::Remove,
+            },
+        })
+        .collect();
+    let before = dictionary(extensions);
+    let Ok(policy) = RoomPolicy::from_dictionary(&before) else {
+        return;
+    };
+    let after = match policy.apply(&before, &updates) {
+        Ok(applied) => applied.dictionary,
+        Err(_) => before,
+    };
+    let touched: BTreeSet<ComponentId> = updates.iter().map(|update| update.component_id).collect();
+    for id in touched {
+        match after.get(id) {
+            Some(data) => updater.set(ComponentData::from_parts(id, data.into())),
+            None => updater.remove(&id),
+        }
+    }
+}
+
+fn bundle(built: CommitMessageBundle) -> Bundle {
+    let (commit, welcome, group_info) = built.into_contents();
+    let welcome = welcome.map(|welcome| tls::decode_exact(&welcome.tls_serialize_detached().unwrap()).unwrap());
+    let group_info = group_info.expect("a GroupInfo").tls_serialize_detached().unwrap();
+    Bundle {
+        commit: tls::decode_exact(&commit.tls_serialize_detached().unwrap()).unwrap(),
+        welcome,
+        group_info: GroupInfoOption::Full(tls::decode_exact(&group_info).unwrap()),
+    }
+}
+
+fn protocol_message(octets: &[u8]) -> openmls::prelude::ProtocolMessage {
+    MlsMessageIn::tls_deserialize_exact(octets)
+        .unwrap()
+        .try_into_protocol_message()
+        .unwrap()
+}

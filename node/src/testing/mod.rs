@@ -1,0 +1,6 @@
+//! What several modules' tests share: MLS clients that openmls makes, and a hub without sockets.
+
+pub(crate) mod client;
+pub(crate) mod entity;
+pub(crate) mod hub;
+pub(crate) mod roles;
