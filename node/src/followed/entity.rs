@@ -24,6 +24,8 @@ pub(crate) enum FollowedRequest {
         user: UserUri,
         packages: Vec<(ByteBuf, ClientUri)>,
     },
+    /// Is a Welcome still awaited for all these KeyPackages, by KeyPackageRef?
+    AwaitsWelcome(Vec<ByteBuf>),
     /// The hub sends events.
     Notify(Vec<Notified>),
     /// A local user is about to join by itself.
@@ -59,6 +61,8 @@ impl Notified {
 pub(crate) enum FollowedAnswer {
     /// It is so already, or was.
     Unchanged,
+    /// To [`FollowedRequest::AwaitsWelcome`].
+    AwaitsWelcome(bool),
     /// No user of this provider has ever had to do with this room.
     NoParticipants,
 }
@@ -116,6 +120,10 @@ impl Entity for FollowedRoom {
                     self.expected.insert(reference.to_vec(), (user.clone(), client.clone()));
                 }
                 FollowedEvent::Expected { user, packages }
+            }
+            FollowedRequest::AwaitsWelcome(references) => {
+                let all = references.iter().all(|r| self.expected.contains_key(r.as_slice()));
+                return Ok(Decision::Answer(FollowedAnswer::AwaitsWelcome(all)));
             }
             FollowedRequest::Notify(_) if !self.known => return Ok(Decision::Answer(FollowedAnswer::NoParticipants)),
             FollowedRequest::Notify(messages) => match self.notified(messages) {

@@ -50,6 +50,8 @@ pub(crate) enum RoomRequest {
     },
     /// May `requester` fetch key material of `target` for this room?
     MayClaim { requester: UserUri, target: UserUri },
+    /// Could a Commit add all these clients, by KeyPackageRef?
+    AreAddable(Vec<ByteBuf>),
     /// Key material was fetched for this room from `provider`.
     Claimed {
         provider: ProviderDomain,
@@ -86,6 +88,7 @@ impl From<HandshakeBundle> for Update {
 /// What a hosted room answers when nothing is accepted.
 #[derive(Debug)]
 pub(crate) enum RoomAnswer {
+    AreAddable(bool),
     BadKeyMaterial(String),
     CreateRefused(String),
     Exists,
@@ -256,6 +259,10 @@ impl Entity for HostedRoom {
             },
             RoomRequest::MayClaim { requester, target } => {
                 Decision::Answer(RoomAnswer::MayClaim(may_claim(state, &requester, &target)))
+            }
+            RoomRequest::AreAddable(references) => {
+                let known = |reference: &ByteBuf| state.key_packages.contains_key(reference.as_slice());
+                Decision::Answer(RoomAnswer::AreAddable(references.iter().all(known)))
             }
             RoomRequest::Claimed { provider, response } => match decide_claimed(at_ms, &provider, &response) {
                 Ok(event) => {

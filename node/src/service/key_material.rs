@@ -3,7 +3,7 @@
 //! The request goes from the requester's provider to the hub of the room, and from there to the target's provider; any of
 //! the three may be the same. The hub remembers where each KeyPackage came from; the target's provider remembers for whom
 //! it gave it out. Both do so before they answer, so that the Welcome, which comes later, always finds its way; and both
-//! answer the same request again with the same KeyPackages, so that a retry costs none.
+//! answer the same request again with the same KeyPackages, so that a retry costs none, until these are used.
 
 use std::sync::Arc;
 
@@ -17,7 +17,7 @@ use serde_bytes::ByteBuf;
 use super::{answered, relay, reply, unexpected};
 use crate::actor::Reply;
 use crate::command::{RequestHash, request_hash};
-use crate::followed::FollowedRequest;
+use crate::followed::{FollowedAnswer, FollowedRequest};
 use crate::front::problem::Problem;
 use crate::hub::Hub;
 use crate::mls::crypto;
@@ -108,24 +108,44 @@ async fn at_hub(
     request: KeyMaterialRequest,
     body: Bytes,
 ) -> Result<Bytes, Problem> {
-    let target = request.tbs.target_user.clone();
-    let hash = request_hash(source, "keyMaterial", target.as_str(), &body);
-    let may_claim = RoomRequest::MayClaim {
-        requester: request.tbs.requesting_user.clone(),
-        target: target.clone(),
-    };
-    match hub.ask_room(room, Some(hash), may_claim).await? {
-        Reply::Accepted(earlier) => return Ok(earlier),
-        Reply::Answer(RoomAnswer::MayClaim(true)) => {}
-        Reply::Answer(RoomAnswer::MayClaim(false)) => {
-            return refused(target, KeyMaterialUserCode::NoConsentForThisRoom);
+    for turn in 0..TURNS_MAX {
+        let hash = turn_hash(source, &request.tbs.target_user, &body, turn);
+        let may_claim = RoomRequest::MayClaim {
+            requester: request.tbs.requesting_user.clone(),
+            target: request.tbs.target_user.clone(),
+        };
+        match hub.ask_room(room, Some(hash), may_claim).await? {
+            Reply::Accepted(earlier) => {
+                let addable = RoomRequest::AreAddable(given_in(&earlier)?);
+                match hub.ask_room(room, None, addable).await? {
+                    Reply::Answer(RoomAnswer::AreAddable(true)) => return Ok(earlier),
+                    Reply::Answer(RoomAnswer::AreAddable(false)) => {}
+                    other => return Err(unexpected(&other)),
+                }
+            }
+            Reply::Answer(RoomAnswer::MayClaim(true)) => return claim_at_hub(hub, &hash, room, request, body).await,
+            Reply::Answer(RoomAnswer::MayClaim(false)) => {
+                return refused(request.tbs.target_user, KeyMaterialUserCode::NoConsentForThisRoom);
+            }
+            Reply::Answer(RoomAnswer::NoSuchRoom) => return Err(Problem::no_such_room(room.as_str())),
+            Reply::Answer(other) => return Err(unexpected(&other)),
         }
-        Reply::Answer(RoomAnswer::NoSuchRoom) => return Err(Problem::no_such_room(room.as_str())),
-        Reply::Answer(other) => return Err(unexpected(&other)),
     }
+    Err(Problem::too_many("repetitions of one request for key material"))
+}
+
+/// Fetches the KeyPackages, and has the room remember where they came from.
+async fn claim_at_hub(
+    hub: &Arc<Hub>,
+    hash: &RequestHash,
+    room: &RoomUri,
+    request: KeyMaterialRequest,
+    body: Bytes,
+) -> Result<Bytes, Problem> {
+    let target = request.tbs.target_user.clone();
     let provider = target.provider();
     let answer = if hub.is_local(&provider) {
-        claim(hub, &hash, request).await?
+        claim(hub, hash, request).await?
     } else {
         let time = hub.config().limits.request_timeout();
         let (peers, ours) = (hub.peers(), room.provider());
@@ -146,7 +166,7 @@ async fn at_hub(
         provider: provider.clone(),
         response,
     };
-    reply(hub.ask_room(room, Some(hash), claimed).await?, |answer| match answer {
+    reply(hub.ask_room(room, Some(*hash), claimed).await?, |answer| match answer {
         RoomAnswer::BadKeyMaterial(reason) => Err(Problem::bad_gateway(provider.as_str(), &reason)),
         other => Err(unexpected(&other)),
     })
@@ -160,15 +180,44 @@ async fn at_target(
     body: &Bytes,
 ) -> Result<Bytes, Problem> {
     let target = request.tbs.target_user.clone();
-    let hash = request_hash(source, "keyMaterial", target.as_str(), body);
-    let answer = claim(hub, &hash, request).await?;
-    let response: KeyMaterialResponse = tls::decode_exact(&answer).map_err(|error| unexpected(&error))?;
-    let packages = given(&response);
-    if !packages.is_empty() {
-        hub.ask_followed(room, FollowedRequest::Expect { user: target, packages })
-            .await?;
+    for turn in 0..TURNS_MAX {
+        let hash = turn_hash(source, &target, body, turn);
+        if let Reply::Accepted(earlier) = hub.ask_user(&target, Some(hash), UserRequest::Answered).await? {
+            let awaits = FollowedRequest::AwaitsWelcome(given_in(&earlier)?);
+            match hub.ask_followed(room, awaits).await? {
+                Reply::Answer(FollowedAnswer::AwaitsWelcome(true)) => return Ok(earlier),
+                _ => continue,
+            }
+        }
+        let answer = claim(hub, &hash, request).await?;
+        let response: KeyMaterialResponse = tls::decode_exact(&answer).map_err(|error| unexpected(&error))?;
+        let packages = given(&response);
+        if !packages.is_empty() {
+            hub.ask_followed(room, FollowedRequest::Expect { user: target, packages })
+                .await?;
+        }
+        return Ok(answer);
     }
-    Ok(answer)
+    Err(Problem::too_many("repetitions of one request for key material"))
+}
+
+/// How often the same octets can ask for KeyPackages that are then used.
+const TURNS_MAX: u32 = 1_000;
+
+/// A KeyMaterialRequest has nothing in it that is new each time: who adds the same user once more sends the same octets
+/// once more (an Ed25519 signature is the same, too). They are a retry for as long as the KeyPackages in the answer are
+/// unused, and the next turn of the same request afterwards.
+fn turn_hash(source: &ProviderDomain, target: &UserUri, body: &Bytes, turn: u32) -> RequestHash {
+    match turn {
+        0 => request_hash(source, "keyMaterial", target.as_str(), body),
+        _ => request_hash(source, &format!("keyMaterial {turn}"), target.as_str(), body),
+    }
+}
+
+/// The KeyPackages in an answer given earlier, by KeyPackageRef.
+fn given_in(answer: &[u8]) -> Result<Vec<ByteBuf>, Problem> {
+    let response: KeyMaterialResponse = tls::decode_exact(answer).map_err(|error| unexpected(&error))?;
+    Ok(given(&response).into_iter().map(|(reference, _)| reference).collect())
 }
 
 /// Claims KeyPackages of a user of ours.

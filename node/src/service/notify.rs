@@ -28,6 +28,7 @@ pub(crate) async fn notify(
     let messages = messages.into_iter().map(Notified::new).collect();
     match hub.ask_followed(room, FollowedRequest::Notify(messages)).await? {
         Reply::Accepted(_) | Reply::Answer(FollowedAnswer::Unchanged) => Ok(()),
+        Reply::Answer(other @ FollowedAnswer::AwaitsWelcome(_)) => Err(super::unexpected(&other)),
         Reply::Answer(FollowedAnswer::NoParticipants) => Err(Problem::no_participants(room.as_str())),
     }
 }

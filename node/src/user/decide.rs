@@ -50,6 +50,8 @@ pub(crate) enum UserRequest {
     ForgetRoom(RoomUri),
     /// The rooms in the user's event stream.
     Rooms,
+    /// Nothing but the reply that the same request had, if it was accepted before.
+    Answered,
 }
 
 /// What a user answers when nothing is accepted.
@@ -140,9 +142,7 @@ impl UserState {
                     }
                 }
             }
-            UserRequest::SetConsent(rule)
-                if profile.consent.len() >= CONSENT_RULES_MAX && !profile.replaces(&rule) =>
-            {
+            UserRequest::SetConsent(rule) if profile.consent.len() >= CONSENT_RULES_MAX && !profile.replaces(&rule) => {
                 Decision::Answer(UserAnswer::TooMany("consent rules"))
             }
             UserRequest::SetConsent(rule) => accept(UserEvent::ConsentSet(rule)),
@@ -153,6 +153,7 @@ impl UserState {
             UserRequest::Rooms if profile.standing == Standing::Unknown && profile.rooms.is_empty() => {
                 Decision::Answer(UserAnswer::Unknown)
             }
+            UserRequest::Answered => Decision::Answer(UserAnswer::Unchanged),
             UserRequest::Rooms => Decision::Answer(UserAnswer::Rooms(profile.rooms.iter().cloned().collect())),
         })
     }
