@@ -13,12 +13,15 @@ use mimi_hub_proto::{
     KeyMaterialRequestTbs, RatchetTreeOption, UpdateRequest,
 };
 use openmls::component::ComponentData;
-use openmls::group::{GroupId, MlsGroup, MlsGroupCreateConfig, PURE_PLAINTEXT_WIRE_FORMAT_POLICY};
+use openmls::group::{
+    CommitMessageBundle, GroupId, MlsGroup, MlsGroupCreateConfig, MlsGroupJoinConfig, PURE_PLAINTEXT_WIRE_FORMAT_POLICY,
+};
+use openmls::messages::group_info::VerifiableGroupInfo;
 use openmls::prelude::tls_codec::{Deserialize as _, Serialize as _};
 use openmls::prelude::{
     AppDataDictionary, AppDataDictionaryExtension, AppDataUpdateProposal, BasicCredential, Capabilities, Ciphersuite,
     Credential, CredentialType, CredentialWithKey, Extension, ExtensionType, Extensions, ExternalSender, KeyPackage,
-    KeyPackageIn, LeafNodeIndex, Lifetime, Proposal, ProposalType, ProtocolVersion, RequiredCapabilitiesExtension,
+    KeyPackageIn, LeafNodeIndex, LeafNodeParameters, Lifetime, Proposal, ProposalType, ProtocolVersion, RatchetTreeIn, RequiredCapabilitiesExtension,
 };
 use openmls_basic_credential::SignatureKeyPair;
 use openmls_rust_crypto::OpenMlsRustCrypto;
@@ -68,11 +71,11 @@ impl Forger {
         }
     }
 
-    /// Registers the client and creates a room, in which it is alone.
+    /// Registers the client and creates a room, in which it is alone. Gives the room's GroupInfo and ratchet tree.
     ///
     /// # Panics
     /// The hub refuses.
-    pub async fn create_room(&mut self, hub: &Hub, room: &RoomUri, initial: &InitialState) {
+    pub async fn create_room(&mut self, hub: &Hub, room: &RoomUri, initial: &InitialState) -> (Vec<u8>, Vec<u8>) {
         let gateway = hub.gateway();
         let user = self.identity.user().clone();
         gateway.put_user(&user).await.unwrap();
@@ -80,6 +83,7 @@ impl Forger {
         let sender = gateway.hub().await.unwrap().external_sender;
         let (group_info, tree) = self.group(room.group_uri().as_str(), Some(&sender), initial);
         gateway.create_room(&user, room, &group_info, &tree).await.unwrap();
+        (group_info, tree)
     }
 
     /// Makes a group with any id, with or without the hub as an external sender, and gives its GroupInfo and ratchet tree.
@@ -231,34 +235,40 @@ impl Forger {
             .unwrap()
             .stage_commit(provider)
             .unwrap();
-        let (commit, welcome, group_info) = bundle.into_contents();
-        let group_info = group_info.expect("it was asked for").tls_serialize_detached().unwrap();
-        let request = UpdateRequest {
-            bundle: HandshakeBundle::Commit {
-                commit: decode_exact(&commit.tls_serialize_detached().unwrap()).unwrap(),
-                welcome: welcome.map(|welcome| decode_exact(&welcome.tls_serialize_detached().unwrap()).unwrap()),
-                group_info: GroupInfoOption::Full(decode_exact(&group_info).unwrap()),
-                ratchet_tree: RatchetTreeOption::DistributionService,
-            },
-        };
+        let request = update_request(bundle);
         group.clear_pending_commit(provider.storage()).unwrap();
-        encode(&request)
+        request
     }
 
-    /// Takes in a Commit of another member.
+    /// The UpdateRequest of an external Commit into the group of a GroupInfo and a ratchet tree.
     ///
     /// # Panics
-    /// This client has no group, or the Commit is not the next one, or it changes components.
-    pub fn follow(&mut self, commit: &[u8]) {
-        use openmls::prelude::{MlsMessageIn, ProcessedMessageContent};
-        let group = self.group.as_mut().expect("this client has a group");
-        let message = MlsMessageIn::tls_deserialize_exact(commit).unwrap();
-        let message = message.try_into_protocol_message().unwrap();
-        let processed = group.process_message(&self.provider, message).unwrap();
-        let ProcessedMessageContent::StagedCommitMessage(staged) = processed.into_content() else {
-            panic!("not a Commit that stands by itself");
-        };
-        group.merge_staged_commit(&self.provider, *staged).unwrap();
+    /// They are not of one group.
+    #[must_use]
+    pub fn external_commit(&self, group_info: &[u8], tree: &[u8]) -> Vec<u8> {
+        let leaf = LeafNodeParameters::builder().with_capabilities(capabilities()).build();
+        let (_, bundle) = MlsGroup::external_commit_builder()
+            .with_config(
+                MlsGroupJoinConfig::builder()
+                    .wire_format_policy(PURE_PLAINTEXT_WIRE_FORMAT_POLICY)
+                    .build(),
+            )
+            .with_ratchet_tree(RatchetTreeIn::tls_deserialize_exact(tree).unwrap())
+            .build_group(
+                &self.provider,
+                VerifiableGroupInfo::tls_deserialize_exact(group_info).unwrap(),
+                self.credential_with_key(),
+            )
+            .unwrap()
+            .leaf_node_parameters(leaf)
+            .load_psks(self.provider.storage())
+            .unwrap()
+            .create_group_info(true)
+            .build(self.provider.rand(), self.provider.crypto(), &self.signer, |_| true)
+            .unwrap()
+            .finalize(&self.provider)
+            .unwrap();
+        update_request(bundle)
     }
 
     fn credential_with_key(&self) -> CredentialWithKey {
@@ -267,6 +277,19 @@ impl Forger {
             signature_key: self.signer.public().into(),
         }
     }
+}
+
+fn update_request(bundle: CommitMessageBundle) -> Vec<u8> {
+    let (commit, welcome, group_info) = bundle.into_contents();
+    let group_info = group_info.expect("it was asked for").tls_serialize_detached().unwrap();
+    encode(&UpdateRequest {
+        bundle: HandshakeBundle::Commit {
+            commit: decode_exact(&commit.tls_serialize_detached().unwrap()).unwrap(),
+            welcome: welcome.map(|welcome| decode_exact(&welcome.tls_serialize_detached().unwrap()).unwrap()),
+            group_info: GroupInfoOption::Full(decode_exact(&group_info).unwrap()),
+            ratchet_tree: RatchetTreeOption::DistributionService,
+        },
+    })
 }
 
 fn capabilities() -> Capabilities {

@@ -6,8 +6,13 @@
     reason = "helpers of tests are tests: a failure of theirs is the failure of the test"
 )]
 
+mod bodies;
+mod group_info;
+mod identity;
+mod key_material;
 mod scene;
 mod submit_message;
+mod update;
 
 use mimi_hub_tests::World;
 
