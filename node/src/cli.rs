@@ -69,7 +69,18 @@ pub fn main() -> ExitCode {
 
 #[expect(clippy::print_stderr, reason = "the terminal is where a command's failure is told")]
 fn failed(error: &anyhow::Error) -> ExitCode {
-    eprintln!("mimi-hub: {error:#}");
+    let mut text = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        // Some errors say their cause themselves.
+        if !text.contains(&cause) {
+            text = if text.is_empty() {
+                cause
+            } else {
+                format!("{text}: {cause}")
+            };
+        }
+    }
+    eprintln!("mimi-hub: {text}");
     ExitCode::FAILURE
 }
 

@@ -254,15 +254,12 @@ impl Default for DeliveryConfig {
 pub struct RetentionConfig {
     /// Events kept per room.
     pub events_max_per_room: u64,
-    /// Age of the oldest event kept.
-    pub events_age_ms_max: u64,
 }
 
 impl Default for RetentionConfig {
     fn default() -> Self {
         Self {
             events_max_per_room: 100_000,
-            events_age_ms_max: 30 * 24 * 3_600_000,
         }
     }
 }

@@ -169,10 +169,10 @@ impl Actors {
         let thread = std::thread::Builder::new().name("actors".to_owned()).spawn(move || {
             let runner = System::new();
             // The receiver waits below; without it there is nobody to run for.
-            if started.send(System::current()).is_ok() {
-                if let Err(error) = runner.run() {
-                    error!(%error, "the actor system has failed");
-                }
+            if started.send(System::current()).is_ok()
+                && let Err(error) = runner.run()
+            {
+                error!(%error, "the actor system has failed");
             }
         });
         let thread = thread.map_err(NodeError::Actors)?;

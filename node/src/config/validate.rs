@@ -184,12 +184,6 @@ impl Config {
             1,
             COUNT_MAX,
         );
-        findings.within(
-            "retention.events_age_ms_max",
-            retention.events_age_ms_max,
-            1,
-            100 * DURATION_MS_MAX,
-        );
     }
 }
 

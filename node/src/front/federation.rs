@@ -12,10 +12,10 @@ use http::{StatusCode, header::CONTENT_TYPE};
 use mimi_hub_proto::uri::{ProviderDomain, RoomUri, UserUri};
 use mimi_hub_proto::{Directory, UrlTemplate, WELL_KNOWN_DIRECTORY};
 
-use super::body;
 use super::identity::{self, Source};
 use super::problem::Problem;
 use super::rate::{self, RateLimiter};
+use super::{body, drain};
 use crate::config::Config;
 use crate::error::NodeError;
 use crate::hub::Hub;
@@ -51,7 +51,8 @@ pub(crate) fn router(hub: &Arc<Hub>) -> Result<Router, NodeError> {
         .layer(middleware::from_fn_with_state(
             hub.config().limits.request_timeout(),
             super::time_limit,
-        )))
+        ))
+        .layer(middleware::from_fn(drain::drain)))
 }
 
 /// The path of `federation.public_url`, without a slash at its end.

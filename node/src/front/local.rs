@@ -18,9 +18,9 @@ use openmls_traits::types::SignatureScheme;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use super::body;
 use super::federation::mimi;
 use super::problem::Problem;
+use super::{body, drain};
 use crate::hub::Hub;
 use crate::mls::crypto;
 use crate::service::events::{LIMIT_MAX, Page, WAIT_MS_MAX};
@@ -64,6 +64,7 @@ pub(crate) fn router(hub: &Arc<Hub>) -> Router {
         .fallback(super::no_such_endpoint)
         .method_not_allowed_fallback(super::wrong_method)
         .with_state(Arc::clone(hub))
+        .layer(middleware::from_fn(drain::drain))
 }
 
 #[derive(Serialize)]

@@ -2,6 +2,7 @@
 //! answers' form. What is asked is carried out in [`crate::service`].
 
 pub(crate) mod body;
+pub(crate) mod drain;
 pub(crate) mod federation;
 pub(crate) mod identity;
 pub(crate) mod local;
@@ -20,7 +21,6 @@ use serde::Serializer;
 use self::problem::Problem;
 
 /// Binary values in JSON are standard base64.
-#[expect(clippy::ptr_arg, reason = "serde's `serialize_with` passes the field's own type")]
 pub(crate) fn base64<S: Serializer>(bytes: &Vec<u8>, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(&base64::engine::general_purpose::STANDARD.encode(bytes))
 }

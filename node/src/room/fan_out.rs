@@ -57,14 +57,14 @@ fn render(
                     external_proposals: Vec::new(),
                 });
             }
-            if let Some(welcome) = welcome.as_ref().filter(|welcome| is_welcomed(welcome)) {
-                if let MlsMessage::Welcome(message) = tls::decode_exact(&welcome.message)? {
-                    let ratchet_tree = RatchetTreeOption::Full(tls::decode_exact(&welcome.ratchet_tree)?);
-                    messages.push(FanoutEvent::Welcome {
-                        welcome: message,
-                        ratchet_tree,
-                    });
-                }
+            if let Some(welcome) = welcome.as_ref().filter(|welcome| is_welcomed(welcome))
+                && let MlsMessage::Welcome(message) = tls::decode_exact(&welcome.message)?
+            {
+                let ratchet_tree = RatchetTreeOption::Full(tls::decode_exact(&welcome.ratchet_tree)?);
+                messages.push(FanoutEvent::Welcome {
+                    welcome: message,
+                    ratchet_tree,
+                });
             }
         }
         RoomEvent::Proposals {

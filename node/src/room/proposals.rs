@@ -201,10 +201,10 @@ fn effect_of(
 fn check_together(state: &RoomState, queued: &[(QueuedProposal, Pending)]) -> Result<Vec<UserUri>, UpdateRefusal> {
     let mut removed = BTreeSet::new();
     for pending in state.pending.iter().chain(queued.iter().map(|(_, pending)| pending)) {
-        if let PendingEffect::RemoveLeaf(leaf) = pending.effect {
-            if !removed.insert(leaf) {
-                return Err(invalid("this client's removal is pending already", &pending.reference));
-            }
+        if let PendingEffect::RemoveLeaf(leaf) = pending.effect
+            && !removed.insert(leaf)
+        {
+            return Err(invalid("this client's removal is pending already", &pending.reference));
         }
     }
     let all = || state.pending.iter().chain(queued.iter().map(|(_, pending)| pending));

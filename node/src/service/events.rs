@@ -3,12 +3,13 @@
 //! The cursor is the caller's: it holds the last event seen of each room. Nothing is stored per reader, so that a stream
 //! can be resumed from any cursor, as far back as the rooms' retention goes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use mimi_hub_cluster::ShardId;
 use mimi_hub_proto::tls;
 use mimi_hub_proto::uri::{RoomUri, UserUri};
 use serde::Serialize;
@@ -72,9 +73,10 @@ pub(crate) async fn stream(
         let rooms = rooms(hub, user).await?;
         let ids: Vec<EntityId> = rooms.iter().map(|room| entity(hub, room)).collect();
         hub.wakers().register(&waiter, &ids);
+        barriers(hub, &ids).await?;
         let mut page = Page::default();
         for (room, id) in rooms.iter().zip(&ids) {
-            page.read_room(hub, user, room, id, &mut cursor, limit).await?;
+            page.read_room(hub, user, room, id, &mut cursor, limit)?;
         }
         if !page.events.is_empty() || page.more || timeout_at(deadline, waiter.notified()).await.is_err() {
             let encoded = encode(&cursor).map_err(|error| unexpected(&error))?;
@@ -85,20 +87,15 @@ pub(crate) async fn stream(
 }
 
 impl Page {
-    async fn read_room(
+    fn read_room(
         &mut self,
-        hub: &Arc<Hub>,
+        hub: &Hub,
         user: &UserUri,
         room: &RoomUri,
         id: &EntityId,
         cursor: &mut Cursor,
         limit: usize,
     ) -> Result<(), Problem> {
-        let shard = hub.shard_of(id);
-        hub.cluster()
-            .read_barrier(shard)
-            .await
-            .map_err(|_| Problem::unavailable().retry_after(super::RETRY_AFTER_S))?;
         let seen = cursor.get(room).copied().unwrap_or_default();
         let left = limit.saturating_sub(self.events.len());
         if left == 0 {
@@ -119,6 +116,16 @@ impl Page {
         }
         Ok(())
     }
+}
+
+/// Makes sure that what is read next is not older than this call: once for each shard, however many rooms are in it.
+async fn barriers(hub: &Hub, ids: &[EntityId]) -> Result<(), Problem> {
+    let shards: BTreeSet<ShardId> = ids.iter().map(|id| hub.shard_of(id)).collect();
+    for shard in shards {
+        let barrier = hub.cluster().read_barrier(shard).await;
+        barrier.map_err(|_| Problem::unavailable().retry_after(super::RETRY_AFTER_S))?;
+    }
+    Ok(())
 }
 
 type Readable = (u64, Vec<(u64, Vec<u8>)>, bool);

@@ -42,11 +42,11 @@ pub(crate) async fn for_user(hub: &Arc<Hub>, user: &UserUri, room: &RoomUri, bod
         return at_hub(hub, &ours, room, body).await;
     }
     let request: UpdateRequest = tls::decode_exact(&body).map_err(|error| Problem::malformed(&error))?;
-    if let HandshakeBundle::Commit { commit, .. } = &request.bundle {
-        if commit.sender() == Sender::NewMemberCommit {
-            // Entered before the Commit goes out: what others send in the new epoch may be here before the hub's answer.
-            hub.ask_followed(room, FollowedRequest::Join(user.clone())).await?;
-        }
+    if let HandshakeBundle::Commit { commit, .. } = &request.bundle
+        && commit.sender() == Sender::NewMemberCommit
+    {
+        // Entered before the Commit goes out: what others send in the new epoch may be here before the hub's answer.
+        hub.ask_followed(room, FollowedRequest::Join(user.clone())).await?;
     }
     relay(hub, &ours, &host, Endpoint::Update, room.as_str(), body).await
 }
