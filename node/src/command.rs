@@ -24,6 +24,7 @@ const FORMAT: u8 = 1;
 
 /// One entry of a shard's log.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[expect(clippy::large_enum_variant, reason = "nearly all commands are of the large kind")]
 pub enum Command {
     /// A decision about an entity, fenced by its sequence number.
     Accepted(Accepted),
@@ -45,6 +46,12 @@ pub struct Accepted {
     pub entity: EntityId,
     /// Follows the entity's last sequence number by one, or the command is refused on every replica.
     pub seq: u64,
+    /// Which activation of the entity's actor has decided it: drawn at random when the actor is started.
+    pub decided_by: u64,
+    /// Which activation has decided the event before it, 0 before the first: it is that event which this one was decided
+    /// after, or the command is refused. An activation has several proposals on their way; when another leader's event takes
+    /// the number of the first, the second would follow by its number alone.
+    pub decided_after: u64,
     /// The hub acceptance time, in milliseconds since the UNIX epoch.
     pub at_ms: u64,
     /// The request that it answers, if it may be retried.
@@ -83,7 +90,7 @@ pub struct CursorMove {
 pub enum Outcome {
     /// Done.
     Applied,
-    /// The command does not follow the entity's last event: another leader decided in between.
+    /// The command was not decided after the entity's last event: another leader decided in between.
     Fenced {
         /// The entity's last sequence number.
         last_seq: u64,
@@ -95,6 +102,8 @@ pub enum Outcome {
 pub struct Head {
     /// The last event's sequence number; 0 before the first.
     pub last_seq: u64,
+    /// Which activation of the entity's actor has decided the last event; 0 before the first.
+    pub last_decided_by: u64,
     /// The oldest event that is still kept.
     pub first_seq: u64,
     /// The event after which the checkpoint was taken (hosted rooms).

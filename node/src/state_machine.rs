@@ -1,8 +1,8 @@
 //! `apply`: the deterministic half of every decision, run on every replica.
 //!
 //! Invariants kept here, and only here:
-//! - an entity's events carry the numbers 1, 2, 3, …: a command that does not follow is [`Outcome::Fenced`] and changes
-//!   nothing (fencing);
+//! - an entity's events carry the numbers 1, 2, 3, …, and each was decided by who knew the one before: a command that does
+//!   not follow is [`Outcome::Fenced`] and changes nothing (fencing);
 //! - the event, the reply under its request's hash, the outbox and the head are written in one batch;
 //! - a cursor never moves back.
 //!
@@ -67,13 +67,14 @@ fn applied_event(accepted: Accepted) -> AppliedEvent {
 fn apply_accepted(txn: &mut ShardTxn<'_>, accepted: &Accepted, command: &[u8]) -> Result<Outcome, NodeError> {
     let entity = &accepted.entity;
     let mut head: Head = read(txn, &keys::head(entity))?.unwrap_or_default();
-    if accepted.seq != head.last_seq + 1 {
+    if accepted.seq != head.last_seq + 1 || accepted.decided_after != head.last_decided_by {
         return Ok(Outcome::Fenced {
             last_seq: head.last_seq,
         });
     }
     let seq = accepted.seq;
     head.last_seq = seq;
+    head.last_decided_by = accepted.decided_by;
     head.first_seq = head.first_seq.max(1);
     head.last_at_ms = accepted.at_ms;
 

@@ -20,7 +20,7 @@ use actix::ActorFutureExt;
 use actix::{Actor, ActorContext, AsyncContext, Context, Handler, Message, WrapFuture};
 use bytes::Bytes;
 use mimi_hub_cluster::{Outcome as Committed, ProposeError, ShardId, ShardReader};
-use tokio::sync::oneshot;
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 pub(crate) use self::registry::Registry;
 use crate::command::{Accepted, Command, Event, Head, Outcome, RequestHash, decode, encode};
@@ -28,6 +28,7 @@ use crate::entity::EntityId;
 use crate::error::NodeError;
 use crate::hub::Hub;
 use crate::keys;
+use crate::mls::crypto;
 
 /// How many requests may wait in one entity's mailbox; more are answered 503.
 const MAILBOX_REQUESTS_MAX: usize = 512;
@@ -64,6 +65,7 @@ pub(crate) trait Entity: Sized + Unpin + 'static {
 }
 
 /// What came of a request.
+#[expect(clippy::large_enum_variant, reason = "short-lived, and nearly always the large one")]
 pub(crate) enum Decision<A> {
     /// It is accepted: this is what happened, and the reply once it is committed.
     Accept { event: Event, reply: Vec<u8> },
@@ -102,6 +104,8 @@ pub(crate) struct Ask<E: Entity> {
     pub(crate) hash: Option<RequestHash>,
     pub(crate) request: E::Request,
     pub(crate) reply: Answering<E::Answer>,
+    /// Its place in the mailbox, given back when it is taken out.
+    pub(crate) place: OwnedSemaphorePermit,
 }
 
 impl<E: Entity> Message for Ask<E> {
@@ -121,6 +125,8 @@ pub(crate) struct EntityActor<E: Entity> {
     /// `Err` when the state could not be rebuilt; every request is answered with it until the actor is started again.
     state: Result<E, AskError>,
     head: Head,
+    /// Tells this actor's decisions from those of any other for the same entity, here or on another node.
+    activation: u64,
     /// Proposals on their way, by sequence number.
     in_flight: BTreeMap<u64, InFlight<E::Answer>>,
     /// The same, by request.
@@ -147,6 +153,7 @@ impl<E: Entity> EntityActor<E> {
             reader,
             state: Err(AskError::Unavailable),
             head: Head::default(),
+            activation: 0,
             in_flight: BTreeMap::new(),
             hashes: HashMap::new(),
             last_used: Instant::now(),
@@ -154,6 +161,7 @@ impl<E: Entity> EntityActor<E> {
     }
 
     fn rebuild(&mut self) -> Result<(Head, E), NodeError> {
+        self.activation = crypto::random_u64()?;
         let head = match self.reader.get(&keys::head(&self.id))? {
             Some(bytes) => decode(&bytes)?,
             None => Head::default(),
@@ -198,7 +206,9 @@ impl<E: Entity> EntityActor<E> {
             hash,
             mut request,
             reply,
+            place,
         } = ask;
+        drop(place);
         if let Some(seq) = hash.and_then(|hash| self.hashes.get(&hash)) {
             if let Some(in_flight) = self.in_flight.get_mut(seq) {
                 in_flight.askers.push(reply);
@@ -226,7 +236,12 @@ impl<E: Entity> EntityActor<E> {
                 }
                 self.trim(ctx);
             }
-            Err(error) => send(reply, Err(self.internal(&error))),
+            Err(error) => {
+                // The state may have been advanced in part: it is rebuilt from what is durable.
+                let error = self.internal(&error);
+                send(reply, Err(error.clone()));
+                self.give_up(ctx, &error);
+            }
         }
     }
 
@@ -243,6 +258,8 @@ impl<E: Entity> EntityActor<E> {
         let accepted = Accepted {
             entity: self.id.clone(),
             seq,
+            decided_by: self.activation,
+            decided_after: self.head.last_decided_by,
             at_ms,
             request: hash,
             reply,
@@ -262,6 +279,7 @@ impl<E: Entity> EntityActor<E> {
         };
         let Command::Accepted(accepted) = command else { return };
         self.head.last_seq = seq;
+        self.head.last_decided_by = self.activation;
         self.head.first_seq = self.head.first_seq.max(1);
         self.head.last_at_ms = at_ms;
         if let Some(hash) = hash {
@@ -370,7 +388,6 @@ impl<E: Entity> Actor for EntityActor<E> {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Context<Self>) {
-        ctx.set_mailbox_capacity(MAILBOX_REQUESTS_MAX);
         // A leader has what is committed in its log, and not yet all of it in the store: what was loaded from there now could
         // be behind what has been acknowledged. Requests wait in the mailbox meanwhile.
         let (cluster, shard) = (self.hub.cluster().clone(), self.shard);
@@ -414,3 +431,6 @@ impl<E: Entity> Handler<Resign> for EntityActor<E> {
 fn send<A>(asker: Answering<A>, reply: Result<Reply<A>, AskError>) {
     drop(asker.send(reply));
 }
+
+#[cfg(test)]
+mod tests;

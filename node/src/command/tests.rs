@@ -33,6 +33,8 @@ fn accepted(entity: EntityId, event: Event) -> Command {
     Command::Accepted(Accepted {
         entity,
         seq: 300,
+        decided_by: 0x0102_0304_0506_0708,
+        decided_after: 0x1112_1314_1516_1718,
         at_ms: 1_700_000_000_123,
         request: Some([0xaa; 32]),
         reply: vec![0xbb; 4],
@@ -228,6 +230,7 @@ fn commands() -> Vec<(&'static str, Command)> {
 fn records() -> Vec<(&'static str, Vec<u8>)> {
     let head = Head {
         last_seq: 300,
+        last_decided_by: 0x0102_0304_0506_0708,
         first_seq: 2,
         checkpoint_seq: 70_000,
         last_at_ms: 1_700_000_000_123,

@@ -8,5 +8,7 @@
 
 pub(crate) mod entity;
 pub(crate) mod event;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use self::entity::{FollowedAnswer, FollowedRequest, FollowedRoom};

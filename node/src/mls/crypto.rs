@@ -3,12 +3,23 @@
 use mimi_hub_proto::mls::{CipherSuite, HpkeCiphertext, KeyPackage, encrypt_context, ref_hash_input, sign_content};
 use openmls_rust_crypto::RustCrypto;
 use openmls_traits::crypto::OpenMlsCrypto;
+use openmls_traits::random::OpenMlsRand;
 use openmls_traits::types::{Ciphersuite, CryptoError, SignatureScheme};
+
+use crate::error::NodeError;
 
 /// The cryptography provider: one value for the whole process (its only state is a random number generator).
 pub(crate) fn provider() -> &'static RustCrypto {
     static PROVIDER: std::sync::OnceLock<RustCrypto> = std::sync::OnceLock::new();
     PROVIDER.get_or_init(RustCrypto::default)
+}
+
+/// A random number.
+pub(crate) fn random_u64() -> Result<u64, NodeError> {
+    let bytes = provider().random_array();
+    bytes
+        .map(u64::from_be_bytes)
+        .map_err(|error| NodeError::Mls(error.to_string()))
 }
 
 /// The suite as openmls knows it, if the provider supports it.

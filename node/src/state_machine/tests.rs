@@ -109,6 +109,7 @@ fn the_first_event_is_number_one_and_the_head_follows() {
     assert_eq!((told.entity, told.seq), (room(), 1));
     let head = Head {
         last_seq: 1,
+        last_decided_by: samples::ACTIVATION,
         first_seq: 1,
         checkpoint_seq: 0,
         last_at_ms: 77,
@@ -140,6 +141,30 @@ fn a_command_that_does_not_follow_is_fenced_and_changes_not_one_key() {
         assert_eq!(replica.everything(), before, "number {seq}");
     }
     replica.accept(accepted(&room(), 4, message(&[])));
+}
+
+/// A leader has several proposals on their way. When another's event takes the number of the first of them, the second
+/// follows by its number, and yet was decided without knowing that event.
+#[test]
+fn a_command_decided_without_the_event_before_it_is_fenced() {
+    let replica = Replica::new();
+    let (one, other) = (1, 2);
+    replica.accept(samples::decided(one, 0, &room(), 1, message(&[])));
+    replica.accept(samples::decided(other, one, &room(), 2, message(&[])));
+    let before = replica.everything();
+    for (seq, after) in [(2, one), (3, one), (3, 0), (3, 99)] {
+        let stale = Command::Accepted(samples::decided(
+            one,
+            after,
+            &room(),
+            seq,
+            commit(&["c.example"], &[alice()], &[]),
+        ));
+        assert_eq!(replica.apply(&stale), (Outcome::Fenced { last_seq: 2 }, None));
+        assert_eq!(replica.everything(), before);
+    }
+    replica.accept(samples::decided(other, other, &room(), 3, message(&[])));
+    replica.accept(samples::decided(one, other, &room(), 4, message(&[])));
 }
 
 #[test]

@@ -78,11 +78,14 @@ impl<E: Entity> Driven<E> {
         let accepted = Accepted {
             entity: self.id.clone(),
             seq: self.head.last_seq,
+            decided_by: 1,
+            decided_after: self.head.last_decided_by,
             at_ms,
             request: None,
             reply,
             event,
         };
+        self.head.last_decided_by = 1;
         let mut writer = StateWriter::new(self.store.as_ref());
         let command = encode(&Command::Accepted(accepted)).unwrap();
         let (outcome, _) = state_machine::apply(&mut writer.txn(SHARD), &command).unwrap();

@@ -16,6 +16,9 @@ enum Step {
         kind: u8,
         skew: i8,
         request: Option<u8>,
+        by: u64,
+        /// Was it decided with knowledge of the event before it?
+        knows: bool,
     },
     /// A command that came before, once more.
     Repeat(prop::sample::Index),
@@ -29,8 +32,8 @@ fn step() -> impl Strategy<Value = Step> {
     let skew = prop_oneof![8 => Just(0i8), 2 => -3i8..4];
     let request = prop::option::of(0u8..6);
     prop_oneof![
-        8 => (0u8..3, 0u8..8, skew, request)
-            .prop_map(|(entity, kind, skew, request)| Step::Accept { entity, kind, skew, request }),
+        8 => (0u8..3, 0u8..8, skew, request, 1u64..3, prop::bool::weighted(0.9))
+            .prop_map(|(entity, kind, skew, request, by, knows)| Step::Accept { entity, kind, skew, request, by, knows }),
         1 => any::<prop::sample::Index>().prop_map(Step::Repeat),
         2 => (0u8..3, 0u8..3, 0u64..4)
             .prop_map(|(entity, destination, lag)| Step::Confirm { entity, destination, lag }),
@@ -85,7 +88,8 @@ fn event(entity: u8, kind: u8, seq: u64) -> Event {
 
 /// The commands, and what each must answer: whether it is accepted is the model's to say.
 fn commands(steps: &[Step]) -> Vec<(Command, Outcome)> {
-    let mut last: HashMap<EntityId, u64> = HashMap::new();
+    // The number of the last event, and who decided it.
+    let mut last: HashMap<EntityId, (u64, u64)> = HashMap::new();
     let mut commands: Vec<(Command, Outcome)> = Vec::new();
     for step in steps {
         let command = match step {
@@ -94,11 +98,14 @@ fn commands(steps: &[Step]) -> Vec<(Command, Outcome)> {
                 kind,
                 skew,
                 request,
+                by,
+                knows,
             } => {
                 let id = entity(*number);
-                let last = last.get(&id).copied().unwrap_or_default();
+                let (last, last_by) = last.get(&id).copied().unwrap_or_default();
                 let seq = (last + 1).saturating_add_signed(i64::from(*skew));
-                let mut accepted = accepted(&id, seq, event(*number, *kind, seq));
+                let after = if *knows { last_by } else { 99 };
+                let mut accepted = samples::decided(*by, after, &id, seq, event(*number, *kind, seq));
                 accepted.request = request.map(hash);
                 Command::Accepted(accepted)
             }
@@ -110,7 +117,7 @@ fn commands(steps: &[Step]) -> Vec<(Command, Outcome)> {
                 lag,
             } => {
                 let id = entity(*number);
-                let seq = last.get(&id).copied().unwrap_or_default().saturating_sub(*lag);
+                let seq = last.get(&id).copied().unwrap_or_default().0.saturating_sub(*lag);
                 let destination = ["b.example", "c.example", LOCAL][usize::from(*destination)].to_owned();
                 Command::CursorsMoved(vec![CursorMove {
                     entity: id,
@@ -120,18 +127,18 @@ fn commands(steps: &[Step]) -> Vec<(Command, Outcome)> {
             }
             Step::Trim { entity: number, keep } => {
                 let id = entity(*number);
-                let first_seq = last.get(&id).copied().unwrap_or_default().saturating_sub(*keep);
+                let first_seq = last.get(&id).copied().unwrap_or_default().0.saturating_sub(*keep);
                 Command::Trimmed { entity: id, first_seq }
             }
         };
         let outcome = match &command {
             Command::Accepted(accepted) => {
                 let last = last.entry(accepted.entity.clone()).or_default();
-                if accepted.seq == *last + 1 {
-                    *last += 1;
+                if (accepted.seq, accepted.decided_after) == (last.0 + 1, last.1) {
+                    *last = (accepted.seq, accepted.decided_by);
                     Outcome::Applied
                 } else {
-                    Outcome::Fenced { last_seq: *last }
+                    Outcome::Fenced { last_seq: last.0 }
                 }
             }
             Command::CursorsMoved(_) | Command::Trimmed { .. } => Outcome::Applied,

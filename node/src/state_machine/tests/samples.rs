@@ -10,6 +10,9 @@ use crate::mls::store::StoredGroup;
 use crate::room::event::{CommitAccepted, RoomEvent, WelcomeAccepted};
 use crate::room::state::Checkpoint;
 
+/// Who decides, where nothing else is said.
+pub(super) const ACTIVATION: u64 = 7;
+
 pub(super) fn room() -> EntityId {
     EntityId::Room("mimi://a.example/r/clubhouse".parse().unwrap())
 }
@@ -50,6 +53,8 @@ pub(super) fn accepted(entity: &EntityId, seq: u64, event: Event) -> Accepted {
     Accepted {
         entity: entity.clone(),
         seq,
+        decided_by: ACTIVATION,
+        decided_after: if seq == 1 { 0 } else { ACTIVATION },
         at_ms: 1_000 + seq % 1_000,
         request: None,
         reply: Vec::new(),
@@ -92,6 +97,15 @@ pub(super) fn welcome(fan_out: &[&str]) -> WelcomeAccepted {
 pub(super) fn checkpoint() -> Event {
     let checkpoint = Checkpoint::first(StoredGroup::default(), bytes(6));
     Event::Room(RoomEvent::Checkpoint(Box::new(checkpoint)))
+}
+
+/// The same, decided by one who knows that event `seq` - 1 was decided by `after`.
+pub(super) fn decided(by: u64, after: u64, entity: &EntityId, seq: u64, event: Event) -> Accepted {
+    Accepted {
+        decided_by: by,
+        decided_after: after,
+        ..accepted(entity, seq, event)
+    }
 }
 
 /// Messages whose hashes are these numbers.
