@@ -22,6 +22,9 @@ use super::crypto;
 /// The file's name in the data folder.
 pub const FILE: &str = "hub-keys.json";
 
+/// Those of the cipher suites that rooms may have.
+const SCHEMES: [SignatureScheme; 2] = [SignatureScheme::ED25519, SignatureScheme::ECDSA_SECP256R1_SHA256];
+
 /// The hub's signature keys. Never printed.
 pub struct HubKeys {
     domain: ProviderDomain,
@@ -71,11 +74,12 @@ impl HubKeys {
     /// A file that cannot be read, written or understood.
     pub fn open(data_dir: &Path, domain: &ProviderDomain) -> Result<Self, HubKeysError> {
         let path = data_dir.join(FILE);
+        let damaged = |error: String| HubKeysError::Damaged {
+            path: path.clone(),
+            error,
+        };
         let pairs = match fs::read(&path) {
-            Ok(bytes) => serde_json::from_slice(&bytes).map_err(|error| HubKeysError::Damaged {
-                path: path.clone(),
-                error: error.to_string(),
-            })?,
+            Ok(bytes) => serde_json::from_slice(&bytes).map_err(|error| damaged(error.to_string()))?,
             Err(error) if error.kind() == ErrorKind::NotFound => {
                 let pairs = generate()?;
                 write(&path, &pairs)?;
@@ -83,10 +87,22 @@ impl HubKeys {
             }
             Err(error) => return Err(HubKeysError::Io { path, error }),
         };
-        Ok(HubKeys {
+        let keys = HubKeys {
             domain: domain.clone(),
             pairs,
-        })
+        };
+        keys.prove().map_err(|error| damaged(error.to_string()))?;
+        Ok(keys)
+    }
+
+    /// Every scheme has a key, and its two halves fit: a signature that nobody can verify would be noticed by clients only.
+    fn prove(&self) -> Result<(), HubKeysError> {
+        for scheme in SCHEMES {
+            let signature = self.sign(scheme, "HubKeys", b"proof")?;
+            crypto::verify_with_label(scheme, self.public(scheme)?, "HubKeys", b"proof", &signature)
+                .map_err(HubKeysError::Crypto)?;
+        }
+        Ok(())
     }
 
     /// Keys that live in memory only, for tests and benches.
@@ -146,7 +162,7 @@ impl std::fmt::Debug for HubKeys {
 }
 
 fn generate() -> Result<Vec<KeyPair>, HubKeysError> {
-    [SignatureScheme::ED25519, SignatureScheme::ECDSA_SECP256R1_SHA256]
+    SCHEMES
         .into_iter()
         .map(|scheme| {
             let (private, public) = crypto::provider()
@@ -211,9 +227,16 @@ mod tests {
     #[test]
     fn a_damaged_file_is_refused_and_kept() {
         let folder = tempfile::tempdir().unwrap();
-        fs::write(folder.path().join(FILE), b"{").unwrap();
-        let error = HubKeys::open(folder.path(), &"a.example".parse().unwrap()).unwrap_err();
-        assert!(matches!(error, HubKeysError::Damaged { .. }), "{error}");
-        assert_eq!(fs::read(folder.path().join(FILE)).unwrap(), b"{");
+        let domain = "a.example".parse().unwrap();
+        let mut pairs = generate().unwrap();
+        let key_of_another = generate().unwrap().remove(0).public;
+        pairs[0].public = key_of_another;
+        let mixed = serde_json::to_vec(&pairs).unwrap();
+        for damaged in [b"{".as_slice(), b"", b"[]", &mixed] {
+            fs::write(folder.path().join(FILE), damaged).unwrap();
+            let error = HubKeys::open(folder.path(), &domain).unwrap_err();
+            assert!(matches!(error, HubKeysError::Damaged { .. }), "{error}");
+            assert_eq!(fs::read(folder.path().join(FILE)).unwrap(), damaged);
+        }
     }
 }
