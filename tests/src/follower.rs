@@ -12,6 +12,7 @@ use bytes::Bytes;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
 use hyper_util::service::TowerToHyperService;
+use mimi_hub_proto::uri::RoomUri;
 use mimi_hub_proto::{Directory, FanoutMessage, WELL_KNOWN_DIRECTORY, decode_all};
 use reqwest::StatusCode;
 use rustls::ServerConfig;
@@ -31,8 +32,8 @@ const PATIENCE: Duration = Duration::from_secs(30);
 pub struct Delivery {
     /// When it came.
     pub at: Instant,
-    /// The room's URI.
-    pub room: String,
+    /// The room.
+    pub room: RoomUri,
     /// What it holds.
     pub messages: Vec<FanoutMessage>,
     /// What was answered.
@@ -94,7 +95,9 @@ impl Follower {
             .unwrap();
         tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
         let template = |endpoint: &str, variable: &str| {
-            format!("https://{domain}/v1/{endpoint}/{{{variable}}}").parse().unwrap()
+            format!("https://{domain}/v1/{endpoint}/{{{variable}}}")
+                .parse()
+                .unwrap()
         };
         let directory = Directory {
             key_material: template("keyMaterial", "targetUser"),
@@ -187,7 +190,10 @@ impl Follower {
             }
         };
         if tokio::time::timeout(PATIENCE, waiting).await.is_err() {
-            panic!("{what}: not within {PATIENCE:?}; {} requests came", self.deliveries().len());
+            panic!(
+                "{what}: not within {PATIENCE:?}; {} requests came",
+                self.deliveries().len()
+            );
         }
     }
 
@@ -241,7 +247,7 @@ async fn notify(State(shared): State<Arc<Shared>>, Path(room): Path<String>, bod
     let messages = decode_all(&body).unwrap();
     shared.deliveries.lock().unwrap().push(Delivery {
         at,
-        room: format!("mimi://{room}"),
+        room: RoomUri::from_path(&room).unwrap(),
         messages,
         status: reply.status,
     });

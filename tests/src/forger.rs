@@ -21,7 +21,8 @@ use openmls::prelude::tls_codec::{Deserialize as _, Serialize as _};
 use openmls::prelude::{
     AppDataDictionary, AppDataDictionaryExtension, AppDataUpdateProposal, BasicCredential, Capabilities, Ciphersuite,
     Credential, CredentialType, CredentialWithKey, Extension, ExtensionType, Extensions, ExternalSender, KeyPackage,
-    KeyPackageIn, LeafNodeIndex, LeafNodeParameters, Lifetime, Proposal, ProposalType, ProtocolVersion, RatchetTreeIn, RequiredCapabilitiesExtension,
+    KeyPackageIn, LeafNodeIndex, LeafNodeParameters, Lifetime, Proposal, ProposalType, ProtocolVersion, RatchetTreeIn,
+    RequiredCapabilitiesExtension,
 };
 use openmls_basic_credential::SignatureKeyPair;
 use openmls_rust_crypto::OpenMlsRustCrypto;

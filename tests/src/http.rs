@@ -47,7 +47,9 @@ impl From<Identity> for TlsIdentity {
 
 pub(crate) fn roots(pem: &str) -> RootCertStore {
     let mut roots = RootCertStore::empty();
-    roots.add(CertificateDer::from_pem_slice(pem.as_bytes()).unwrap()).unwrap();
+    roots
+        .add(CertificateDer::from_pem_slice(pem.as_bytes()).unwrap())
+        .unwrap();
     roots
 }
 
@@ -56,7 +58,11 @@ pub(crate) fn roots(pem: &str) -> RootCertStore {
 /// # Panics
 /// The certificates are unusable.
 #[must_use]
-pub fn tls_client(ca: &str, identity: Option<&TlsIdentity>, version: &'static SupportedProtocolVersion) -> ClientConfig {
+pub fn tls_client(
+    ca: &str,
+    identity: Option<&TlsIdentity>,
+    version: &'static SupportedProtocolVersion,
+) -> ClientConfig {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let config = ClientConfig::builder_with_provider(provider)
         .with_protocol_versions(&[version])

@@ -13,7 +13,10 @@
 //! | `stream` | reading a user's event stream from its start |
 //!
 //! Whatever goes wrong here is the failure of the test that uses it, so these functions panic.
-#![allow(clippy::unwrap_used, reason = "a failure of the harness is the failure of the test that uses it")]
+#![allow(
+    clippy::unwrap_used,
+    reason = "a failure of the harness is the failure of the test that uses it"
+)]
 
 mod follower;
 mod forger;

@@ -51,7 +51,11 @@ pub async fn await_messages(gateway: &Gateway, user: &UserUri, about: &RoomUri, 
         if found.len() >= count {
             return found;
         }
-        assert!(started.elapsed() < Duration::from_secs(30), "{} of {count} messages", found.len());
+        assert!(
+            started.elapsed() < Duration::from_secs(30),
+            "{} of {count} messages",
+            found.len()
+        );
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }

@@ -83,8 +83,16 @@ impl World {
         fs::create_dir_all(&home).unwrap();
         let loopback = [IpAddr::V4(Ipv4Addr::LOCALHOST)];
         let days = Validity::days(1);
-        write(&home, "federation", &self.federation.issue(&[domain], &[], days).unwrap());
-        write(&home, "local", &self.local.issue(&["localhost"], &loopback, days).unwrap());
+        write(
+            &home,
+            "federation",
+            &self.federation.issue(&[domain], &[], days).unwrap(),
+        );
+        write(
+            &home,
+            "local",
+            &self.local.issue(&["localhost"], &loopback, days).unwrap(),
+        );
         write(&home, "gateway", &self.local.issue(&["gateway"], &[], days).unwrap());
         fs::write(home.join("federation-ca.pem"), self.federation.pem()).unwrap();
         fs::write(home.join("local-ca.pem"), self.local.pem()).unwrap();
@@ -116,7 +124,10 @@ impl World {
             .filter(|(peer, _)| *peer != domain)
             .map(|(peer, port)| {
                 let address = toml::Value::from(format!("127.0.0.1:{port}"));
-                (peer.clone(), toml::Table::from_iter([("address".to_owned(), address)]).into())
+                (
+                    peer.clone(),
+                    toml::Table::from_iter([("address".to_owned(), address)]).into(),
+                )
             })
             .collect();
         config.insert("peers".to_owned(), peers.into());

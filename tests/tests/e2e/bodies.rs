@@ -34,7 +34,13 @@ fn spoilt(good: &[u8]) -> Vec<Vec<u8>> {
 async fn all_refused(scene: &Scene, endpoint: &str, about: &str, bodies: &[Vec<u8>]) {
     for body in bodies {
         let answer = scene.bob.peer.post(endpoint, about, body).await;
-        assert_eq!(answer.status, 400, "{endpoint}: {} bytes {:02x?}", body.len(), &body[..body.len().min(40)]);
+        assert_eq!(
+            answer.status,
+            400,
+            "{endpoint}: {} bytes {:02x?}",
+            body.len(),
+            &body[..body.len().min(40)]
+        );
         answer.expect_problem(400, "malformed-body");
     }
 }
@@ -61,7 +67,10 @@ async fn key_material_requests_that_do_not_decode() {
     bodies.extend(long_vectors(&[1]));
     all_refused(&scene, "keyMaterial", target.as_str(), &bodies).await;
     scene.unharmed_since(&before).await;
-    assert_eq!(scene.bob.peer.post("keyMaterial", target.as_str(), &good).await.status, 200);
+    assert_eq!(
+        scene.bob.peer.post("keyMaterial", target.as_str(), &good).await.status,
+        200
+    );
 }
 
 #[tokio::test]
@@ -139,7 +148,14 @@ async fn notifications_that_do_not_decode() {
 async fn paths_that_name_nothing() {
     let scene = Scene::new().await;
     for endpoint in ["update", "submitMessage", "groupInfo", "notify", "keyMaterial"] {
-        for about in ["mimi://", "x", "mimi://a.example/q/x", "https://a.example/r/x", "mimi://a b/r/x", "%00%ff"] {
+        for about in [
+            "mimi://",
+            "x",
+            "mimi://a.example/q/x",
+            "https://a.example/r/x",
+            "mimi://a b/r/x",
+            "%00%ff",
+        ] {
             let answer = scene.bob.peer.post(endpoint, about, &[1]).await;
             assert!(answer.status == 400, "{endpoint} {about}: {}", answer.status);
             answer.expect_problem(400, "malformed-path");

@@ -8,7 +8,13 @@ use mimi_hub_tests::{Forger, client, room, user};
 use crate::scene::Scene;
 
 async fn status(scene: &Scene, about: &str, body: &[u8]) -> GroupInfoCode {
-    scene.bob.peer.post("groupInfo", about, body).await.mimi::<GroupInfoResponse>().status()
+    scene
+        .bob
+        .peer
+        .post("groupInfo", about, body)
+        .await
+        .mimi::<GroupInfoResponse>()
+        .status()
 }
 
 /// The reference client checks signature, signer and encryption of the answer before it joins.
@@ -18,11 +24,20 @@ async fn a_participants_new_client_joins_by_it() {
     let before = scene.view().await;
     let mut second = scene.second_client_of_bob().await;
     let after = scene.view().await;
-    assert_eq!((after.epoch, after.clients.len()), (before.epoch + 1, before.clients.len() + 1));
+    assert_eq!(
+        (after.epoch, after.clients.len()),
+        (before.epoch + 1, before.clients.len() + 1)
+    );
     scene.follow().await;
     second.send(&scene.room, "from my other device").await;
     scene.works().await;
-    let texts: Vec<_> = scene.alice.state().transcript(&scene.room).iter().map(|entry| &entry.text).collect();
+    let texts: Vec<_> = scene
+        .alice
+        .state()
+        .transcript(&scene.room)
+        .iter()
+        .map(|entry| &entry.text)
+        .collect();
     assert!(texts.contains(&&"from my other device".to_owned()), "{texts:?}");
 }
 
@@ -45,16 +60,25 @@ async fn strangers_and_wrong_signatures_are_not_authorized() {
     let before = scene.view().await;
     let stranger = Forger::new(user("b.example", "mallory"), client("b.example", "M1"));
     let body = encode(&stranger.group_info_request(&[7; 32]));
-    assert_eq!(status(&scene, scene.room.as_str(), &body).await, GroupInfoCode::NotAuthorized);
+    assert_eq!(
+        status(&scene, scene.room.as_str(), &body).await,
+        GroupInfoCode::NotAuthorized
+    );
 
     let (_, body) = scene.bob.state.group_info_request(&scene.room).unwrap();
     let mut request: GroupInfoRequest = decode_exact(&body).unwrap();
     request.signature[3] ^= 1;
-    assert_eq!(status(&scene, scene.room.as_str(), &encode(&request)).await, GroupInfoCode::NotAuthorized);
+    assert_eq!(
+        status(&scene, scene.room.as_str(), &encode(&request)).await,
+        GroupInfoCode::NotAuthorized
+    );
 
     // A participant's request that another provider sends.
     let answer = scene.carol.peer.post("groupInfo", scene.room.as_str(), &body).await;
-    assert_eq!(answer.mimi::<GroupInfoResponse>().status(), GroupInfoCode::NotAuthorized);
+    assert_eq!(
+        answer.mimi::<GroupInfoResponse>().status(),
+        GroupInfoCode::NotAuthorized
+    );
     scene.unharmed_since(&before).await;
 }
 
@@ -64,7 +88,10 @@ async fn who_has_been_removed_is_not_authorized() {
     let change = RoomChange::RemoveUser(user("b.example", "bob"));
     scene.alice.change(&scene.room, &change).await.unwrap();
     let (_, body) = scene.bob.state.group_info_request(&scene.room).unwrap();
-    assert_eq!(status(&scene, scene.room.as_str(), &body).await, GroupInfoCode::NotAuthorized);
+    assert_eq!(
+        status(&scene, scene.room.as_str(), &body).await,
+        GroupInfoCode::NotAuthorized
+    );
 }
 
 #[tokio::test]

@@ -29,7 +29,9 @@ async fn certificates_of_strangers_and_of_the_past_do_not_get_past_the_handshake
     let foreign = foreign.issue(&["b.example"], &[], Validity::days(1)).unwrap().into();
     let expired = world.expired_identity(&["b.example"]);
     for shown in [Some(&foreign), Some(&expired), None] {
-        get(&world.peer_showing("b.example", "a.example", shown)).await.unwrap_err();
+        get(&world.peer_showing("b.example", "a.example", shown))
+            .await
+            .unwrap_err();
     }
     serves(&world).await;
 }
@@ -75,7 +77,10 @@ async fn from_must_name_the_provider_of_the_certificate() {
         let response = send(from).send().await.unwrap();
         let (answered, body) = (response.status().as_u16(), response.text().await.unwrap());
         assert_eq!(answered, status, "{from:?} {body}");
-        assert!(body.contains(&format!("urn:mimi-hub:problem:{slug}")), "{from:?} {body}");
+        assert!(
+            body.contains(&format!("urn:mimi-hub:problem:{slug}")),
+            "{from:?} {body}"
+        );
     }
     let twice = send(Some("mimi@b.example")).header("From", "mimi@c.example");
     assert_eq!(twice.send().await.unwrap().status(), 400);
@@ -123,7 +128,12 @@ async fn another_content_type_is_unsupported_at_every_endpoint() {
     let hub = world.hub("a.example").await;
     let peer = world.peer("b.example", "a.example");
     for endpoint in ENDPOINTS {
-        for content_type in [None, Some("application/json"), Some("application/mimi-x"), Some("text/plain")] {
+        for content_type in [
+            None,
+            Some("application/json"),
+            Some("application/mimi-x"),
+            Some("text/plain"),
+        ] {
             let request = peer.request(Method::POST, &path(endpoint)).body(vec![1, 2, 3]);
             let request = match content_type {
                 Some(content_type) => request.header("Content-Type", content_type),
@@ -145,7 +155,14 @@ async fn wrong_methods_and_paths_are_problems_too() {
             answer.expect_problem(405, "wrong-method");
         }
     }
-    for path in ["/", "/v1", "/v2/update/x", "/v1/unknown/x", "/local/v1/hub", "/.well-known/other"] {
+    for path in [
+        "/",
+        "/v1",
+        "/v2/update/x",
+        "/v1/unknown/x",
+        "/local/v1/hub",
+        "/.well-known/other",
+    ] {
         let answer = hub.call(peer.request(Method::GET, path)).await;
         answer.expect_problem(404, "no-such-endpoint");
     }
@@ -154,7 +171,10 @@ async fn wrong_methods_and_paths_are_problems_too() {
 async fn small() -> (World, Hub) {
     let world = crate::world();
     let hub = world
-        .hub_with("a.example", "limits.body_bytes_max = 2000\nlimits.body_timeout_ms = 300")
+        .hub_with(
+            "a.example",
+            "limits.body_bytes_max = 2000\nlimits.body_timeout_ms = 300",
+        )
         .await;
     (world, hub)
 }
@@ -164,7 +184,11 @@ async fn a_body_beyond_the_limit_is_too_large() {
     let (world, hub) = small().await;
     let peer = world.peer("b.example", "a.example");
     for endpoint in ENDPOINTS {
-        let about = if endpoint == "keyMaterial" { "mimi://a.example/u/alice" } else { "mimi://a.example/r/r" };
+        let about = if endpoint == "keyMaterial" {
+            "mimi://a.example/u/alice"
+        } else {
+            "mimi://a.example/r/r"
+        };
         let answer = peer.post(endpoint, about, &[0; 2001]).await;
         answer.expect_problem(413, "body-too-large");
         let within = peer.post(endpoint, about, &[0; 2000]).await;
@@ -198,7 +222,10 @@ async fn a_head_that_never_ends_closes_the_connection() {
     let world = crate::world();
     let _hub = world.hub_with("a.example", "limits.header_timeout_ms = 300").await;
     let mut stream = world.peer("b.example", "a.example").connect().await;
-    stream.write_all(b"POST /v1/update/x HTTP/1.1\r\nHost: a.exa").await.unwrap();
+    stream
+        .write_all(b"POST /v1/update/x HTTP/1.1\r\nHost: a.exa")
+        .await
+        .unwrap();
     let mut rest = Vec::new();
     let closed = tokio::time::timeout(Duration::from_secs(5), stream.read_to_end(&mut rest)).await;
     // Closed or reset, with or without a word of it: but not kept.

@@ -149,7 +149,10 @@ async fn every_status_of_a_client_is_given() {
             }
         });
         let response: KeyMaterialResponse = ask(&scene, &request).await.mimi();
-        assert_eq!(statuses(&response), [expected, KeyMaterialClientCode::KeyMaterialExhausted]);
+        assert_eq!(
+            statuses(&response),
+            [expected, KeyMaterialClientCode::KeyMaterialExhausted]
+        );
     }
     // A suite that no KeyPackage is of. (The request itself is signed under one that the hub knows.)
     scene.hub.client("kim", "K1", 1).await;
@@ -216,7 +219,10 @@ async fn the_same_request_twice_costs_one_key_package_and_other_requests_get_oth
     }
     assert_eq!(given.len(), 3);
     let exhausted = ask(&scene, &request_of_bob(&scene.room, &target, 3)).await;
-    assert_eq!(exhausted.mimi::<KeyMaterialResponse>().user_status(), NoCompatibleMaterial);
+    assert_eq!(
+        exhausted.mimi::<KeyMaterialResponse>().user_status(),
+        NoCompatibleMaterial
+    );
     // What was not answered with KeyPackages is not repeated for ever.
     dave.publish_key_packages(1).await.unwrap();
     let answer = ask(&scene, &request_of_bob(&scene.room, &target, 3)).await;
@@ -228,7 +234,9 @@ async fn concurrent_claims_never_get_the_same_key_package() {
     let scene = Scene::new().await;
     scene.hub.client("dave", "D1", 20).await;
     let target = user("a.example", "dave");
-    let requests: Vec<_> = (0..30).map(|number| request_of_bob(&scene.room, &target, number)).collect();
+    let requests: Vec<_> = (0..30)
+        .map(|number| request_of_bob(&scene.room, &target, number))
+        .collect();
     let answers = futures::future::join_all(requests.iter().map(|request| ask(&scene, request))).await;
     let given: Vec<Vec<u8>> = answers.iter().flat_map(|answer| key_packages(answer.mimi())).collect();
     assert_eq!(given.len(), 20);
@@ -357,7 +365,11 @@ async fn a_used_key_package_cannot_be_added_again_and_a_user_can() {
     let mut dave = scene.hub.client("dave", "D1", 2).await;
     let target = user("a.example", "dave");
     let claim = |scene: &Scene| scene.bob.state.key_material_request(&scene.room, &target).unwrap();
-    let first = scene.bob.peer.post("keyMaterial", target.as_str(), &claim(&scene)).await;
+    let first = scene
+        .bob
+        .peer
+        .post("keyMaterial", target.as_str(), &claim(&scene))
+        .await;
     let add = |key_material: Vec<u8>| RoomChange::AddUser {
         user: target.clone(),
         role_index: ROLE_MEMBER,
@@ -370,11 +382,18 @@ async fn a_used_key_package_cannot_be_added_again_and_a_user_can() {
     let before = scene.view().await;
     let body = scene.bob.state.commit(&scene.room, &add(first.body.clone())).unwrap();
     let answer = scene.bob.update(&scene.room, &body).await;
-    assert!(matches!(&answer, UpdateAnswer::Refused { code, .. } if code == "InvalidProposal"), "{answer:?}");
+    assert!(
+        matches!(&answer, UpdateAnswer::Refused { code, .. } if code == "InvalidProposal"),
+        "{answer:?}"
+    );
     assert_eq!(format!("{before:?}"), format!("{:?}", scene.view().await));
 
     // The very same request, long answered: its KeyPackage is used, so it is a new one.
-    let second = scene.bob.peer.post("keyMaterial", target.as_str(), &claim(&scene)).await;
+    let second = scene
+        .bob
+        .peer
+        .post("keyMaterial", target.as_str(), &claim(&scene))
+        .await;
     let body = scene.bob.state.commit(&scene.room, &add(second.body)).unwrap();
     assert_eq!(scene.bob.update(&scene.room, &body).await, UpdateAnswer::Accepted);
     let (here, epoch) = (scene.room.clone(), scene.view().await.epoch);

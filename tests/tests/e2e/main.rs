@@ -7,9 +7,13 @@
 )]
 
 mod bodies;
+mod delivery;
 mod group_info;
 mod identity;
 mod key_material;
+mod local_api;
+mod notify;
+mod process;
 mod scene;
 mod submit_message;
 mod update;

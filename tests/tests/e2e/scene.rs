@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use mimi_hub_ops::client::{Client, InitialState, ROLE_ADMIN, RoomView};
 use mimi_hub_proto::components::UserRolePair;
-use mimi_hub_proto::{UpdateResponseCode, UpdateRoomResponse};
 use mimi_hub_proto::uri::{RoomUri, UserUri};
+use mimi_hub_proto::{UpdateResponseCode, UpdateRoomResponse};
 use mimi_hub_tests::{Hub, RemoteClient, World, room, stream, user};
 
 /// A room at a.example. Alice, an admin, has made it; Bob of b.example and Carol of c.example, admins too, have joined.
@@ -85,7 +85,11 @@ impl Scene {
     /// The answer is this refusal, and says why.
     pub(crate) fn refused(response: &UpdateRoomResponse, code: UpdateResponseCode, why: &str) {
         assert_eq!(response.response_code(), code, "{response:?}");
-        assert!(response.error_description.contains(why), "{}", response.error_description);
+        assert!(
+            response.error_description.contains(why),
+            "{}",
+            response.error_description
+        );
     }
 
     pub(crate) async fn view(&self) -> RoomView {

@@ -8,7 +8,12 @@ use mimi_hub_tests::{tamper, tamper::CommitParts, user};
 use crate::scene::Scene;
 
 async fn submit(scene: &Scene, body: &[u8]) -> SubmitMessageResponse {
-    scene.bob.peer.post("submitMessage", scene.room.as_str(), body).await.mimi()
+    scene
+        .bob
+        .peer
+        .post("submitMessage", scene.room.as_str(), body)
+        .await
+        .mimi()
 }
 
 /// The message was refused: Bob's client may send another one.
@@ -41,7 +46,10 @@ async fn a_user_who_is_no_participant_may_not_send() {
     let body = scene.bob.text(&scene.room, "not mine");
     let mut request: SubmitMessageRequest = decode_exact(&body).unwrap();
     request.sending_uri = user("b.example", "mallory");
-    assert_eq!(submit(&scene, &encode(&request)).await, SubmitMessageResponse::NotAllowed);
+    assert_eq!(
+        submit(&scene, &encode(&request)).await,
+        SubmitMessageResponse::NotAllowed
+    );
     give_up(&mut scene);
     scene.unharmed_since(&before).await;
 }
@@ -50,7 +58,11 @@ async fn a_user_who_is_no_participant_may_not_send() {
 async fn who_has_been_removed_may_not_send() {
     let mut scene = Scene::new().await;
     let bob = user("b.example", "bob");
-    scene.alice.change(&scene.room, &RoomChange::RemoveUser(bob)).await.unwrap();
+    scene
+        .alice
+        .change(&scene.room, &RoomChange::RemoveUser(bob))
+        .await
+        .unwrap();
     let before = scene.view().await;
     let body = scene.bob.text(&scene.room, "one last word");
     assert_eq!(submit(&scene, &body).await, SubmitMessageResponse::NotAllowed);
@@ -93,7 +105,11 @@ async fn a_message_of_an_epoch_too_old_is_told_the_current_one_and_of_a_recent_o
     let recent = scene.carol.text(&scene.room, "a little late");
     scene.alice.commit_pending(&scene.room).await.unwrap();
     scene.alice.commit_pending(&scene.room).await.unwrap();
-    let answer = scene.carol.peer.post("submitMessage", scene.room.as_str(), &recent).await;
+    let answer = scene
+        .carol
+        .peer
+        .post("submitMessage", scene.room.as_str(), &recent)
+        .await;
     assert!(matches!(answer.mimi(), SubmitMessageResponse::Accepted { .. }));
     scene.carol.state.message_answered(&scene.room, &answer.body).unwrap();
 
@@ -101,7 +117,10 @@ async fn a_message_of_an_epoch_too_old_is_told_the_current_one_and_of_a_recent_o
     scene.alice.commit_pending(&scene.room).await.unwrap();
     let before = scene.view().await;
     let current_epoch = before.epoch;
-    assert_eq!(submit(&scene, &old).await, SubmitMessageResponse::EpochTooOld { current_epoch });
+    assert_eq!(
+        submit(&scene, &old).await,
+        SubmitMessageResponse::EpochTooOld { current_epoch }
+    );
     give_up(&mut scene);
     scene.unharmed_since(&before).await;
 }
@@ -113,7 +132,10 @@ async fn a_message_in_the_name_of_another_providers_user_is_not_allowed() {
     let before = scene.view().await;
     let body = scene.bob.text(&scene.room, "stolen");
     let answer = scene.carol.peer.post("submitMessage", scene.room.as_str(), &body).await;
-    assert_eq!(answer.mimi::<SubmitMessageResponse>(), SubmitMessageResponse::NotAllowed);
+    assert_eq!(
+        answer.mimi::<SubmitMessageResponse>(),
+        SubmitMessageResponse::NotAllowed
+    );
     give_up(&mut scene);
     scene.unharmed_since(&before).await;
 }

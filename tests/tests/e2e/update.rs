@@ -47,7 +47,11 @@ async fn a_commit_for_the_group_of_another_room_is_not_allowed() {
     let response: UpdateRoomResponse = scene.bob.peer.post("update", other.as_str(), &body).await.mimi();
     Scene::refused(&response, NotAllowed, "another group");
     assert_eq!(scene.hub.view(&other).await.epoch, 0);
-    scene.bob.state.update_answered(&scene.room, &encode(&response)).unwrap();
+    scene
+        .bob
+        .state
+        .update_answered(&scene.room, &encode(&response))
+        .unwrap();
     scene.unharmed_since(&before).await;
 }
 
@@ -148,14 +152,20 @@ async fn a_commit_that_leaves_out_waiting_proposals_is_not_allowed() {
     assert_eq!(before.pending_proposals, 2);
     let unknowing = scene.carol.state.commit(&scene.room, &RoomChange::Pending).unwrap();
     let answer = scene.carol.update(&scene.room, &unknowing).await;
-    assert!(matches!(&answer, UpdateAnswer::Refused { code, .. } if code == "NotAllowed"), "{answer:?}");
+    assert!(
+        matches!(&answer, UpdateAnswer::Refused { code, .. } if code == "NotAllowed"),
+        "{answer:?}"
+    );
     assert_eq!(format!("{before:?}"), format!("{:?}", scene.view().await));
 
     scene.follow().await;
     let knowing = scene.carol.state.commit(&scene.room, &RoomChange::Pending).unwrap();
     assert_eq!(scene.carol.update(&scene.room, &knowing).await, UpdateAnswer::Accepted);
     let after = scene.view().await;
-    assert_eq!((after.pending_proposals, after.participants.len(), after.clients.len()), (0, 2, 2));
+    assert_eq!(
+        (after.pending_proposals, after.participants.len(), after.clients.len()),
+        (0, 2, 2)
+    );
 }
 
 /// draft-ietf-mimi-protocol, 5.3: who leaves does not commit its own leaving.
@@ -225,9 +235,11 @@ async fn the_welcome_must_be_there_for_those_who_are_added_and_for_nobody_else()
 
     assert_eq!(scene.bob.update(&scene.room, &body).await, UpdateAnswer::Accepted);
     let here = scene.room.clone();
-    dave.sync_until("the Welcome", std::time::Duration::from_secs(20), move |state| state.is_member(&here))
-        .await
-        .unwrap();
+    dave.sync_until("the Welcome", std::time::Duration::from_secs(20), move |state| {
+        state.is_member(&here)
+    })
+    .await
+    .unwrap();
     scene.works().await;
 }
 
@@ -248,7 +260,11 @@ async fn a_commit_that_comes_from_another_provider_than_its_committers_is_not_al
 async fn who_may_not_remove_participants_does_not() {
     let mut scene = Scene::with("", |initial| {
         initial.participants.participants[1].role_index = ROLE_MEMBER;
-        let member = initial.roles.roles.iter_mut().find(|role| role.role_index == ROLE_MEMBER);
+        let member = initial
+            .roles
+            .roles
+            .iter_mut()
+            .find(|role| role.role_index == ROLE_MEMBER);
         let member = member.unwrap();
         member
             .role_capabilities
@@ -259,7 +275,10 @@ async fn who_may_not_remove_participants_does_not() {
     let change = RoomChange::RemoveUser(user("c.example", "carol"));
     let body = scene.bob.state.commit(&scene.room, &change).unwrap();
     let answer = scene.bob.update(&scene.room, &body).await;
-    assert!(matches!(&answer, UpdateAnswer::Refused { code, .. } if code == "NotAllowed"), "{answer:?}");
+    assert!(
+        matches!(&answer, UpdateAnswer::Refused { code, .. } if code == "NotAllowed"),
+        "{answer:?}"
+    );
     scene.unharmed_since(&before).await;
 
     // An admin may: the refusal was for the role.
@@ -270,7 +289,10 @@ async fn who_may_not_remove_participants_does_not() {
 /// A member cannot make itself an admin.
 #[tokio::test]
 async fn who_may_not_change_roles_does_not() {
-    let mut scene = Scene::with("", |initial| initial.participants.participants[1].role_index = ROLE_MEMBER).await;
+    let mut scene = Scene::with("", |initial| {
+        initial.participants.participants[1].role_index = ROLE_MEMBER
+    })
+    .await;
     let before = scene.view().await;
     let change = RoomChange::ChangeRole {
         user: user("b.example", "bob"),
@@ -278,7 +300,10 @@ async fn who_may_not_change_roles_does_not() {
     };
     let body = scene.bob.state.commit(&scene.room, &change).unwrap();
     let answer = scene.bob.update(&scene.room, &body).await;
-    assert!(matches!(&answer, UpdateAnswer::Refused { code, .. } if code == "NotAllowed"), "{answer:?}");
+    assert!(
+        matches!(&answer, UpdateAnswer::Refused { code, .. } if code == "NotAllowed"),
+        "{answer:?}"
+    );
     scene.unharmed_since(&before).await;
 }
 
@@ -307,7 +332,9 @@ async fn an_external_commit_of_a_stranger_is_not_allowed() {
 
     // A participant's is accepted: the refusal was for the stranger.
     let bob = Forger::new(user("b.example", "bob"), client("b.example", "B1"));
-    let joined = peer.post("update", here.as_str(), &bob.external_commit(&group_info, &tree)).await;
+    let joined = peer
+        .post("update", here.as_str(), &bob.external_commit(&group_info, &tree))
+        .await;
     let response: UpdateRoomResponse = joined.mimi();
     assert_eq!(response.response_code(), UpdateResponseCode::Success, "{response:?}");
 }

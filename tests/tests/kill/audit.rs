@@ -59,7 +59,10 @@ impl Audit {
             let read = read(&self.gateway, &user, &room).await;
             self.in_order_and_once(&room, &records, &read, kill);
             let before = self.known.insert(room.clone(), read.clone()).unwrap_or_default();
-            assert!(read.starts_with(&before), "kill {kill}: what was read of {room} has changed");
+            assert!(
+                read.starts_with(&before),
+                "kill {kill}: what was read of {room} has changed"
+            );
         }
         let latest = records.len().saturating_sub(LATEST)..records.len();
         let sampled = (0..SAMPLE).filter(|_| !records.is_empty());
@@ -67,7 +70,10 @@ impl Audit {
         for index in latest.chain(sampled) {
             let record = &records[index];
             let again = record.send(&self.gateway).await.unwrap();
-            assert_eq!(again, record.answer, "kill {kill}: request {index} was answered differently before");
+            assert_eq!(
+                again, record.answer,
+                "kill {kill}: request {index} was answered differently before"
+            );
         }
     }
 
@@ -75,7 +81,10 @@ impl Audit {
         let mut places: HashMap<Hash, usize> = HashMap::new();
         let mut wholes = HashSet::new();
         for (place, seen) in read.iter().enumerate() {
-            assert!(wholes.insert(seen.whole), "kill {kill}: an event of {room} is there twice");
+            assert!(
+                wholes.insert(seen.whole),
+                "kill {kill}: an event of {room} is there twice"
+            );
             let again = places.insert(seen.message, place);
             assert!(again.is_none(), "kill {kill}: a message of {room} is there twice");
         }
@@ -92,9 +101,15 @@ impl Audit {
             };
             let place = places.get(&hash(message));
             let place = *place.unwrap_or_else(|| panic!("kill {kill}: an acknowledged event of {room} is lost"));
-            assert_eq!(read[place].timestamp, *timestamp, "kill {kill}: another acceptance time");
+            assert_eq!(
+                read[place].timestamp, *timestamp,
+                "kill {kill}: another acceptance time"
+            );
             if let Some(before) = last.insert(&record.user, place) {
-                assert!(before < place, "kill {kill}: events of {room} in another order than acknowledged");
+                assert!(
+                    before < place,
+                    "kill {kill}: events of {room} in another order than acknowledged"
+                );
             }
         }
     }
@@ -107,7 +122,10 @@ impl Audit {
             let started = Instant::now();
             loop {
                 let received = read(gateway, &user, room).await;
-                assert!(received.first().is_some_and(|first| first.welcome), "{room}: no Welcome first");
+                assert!(
+                    received.first().is_some_and(|first| first.welcome),
+                    "{room}: no Welcome first"
+                );
                 let received: Vec<Seen> = received.into_iter().filter(|seen| !seen.welcome).collect();
                 if !received.is_empty() && expected.ends_with(&received) && covers(&received, &expected, rooms.len()) {
                     break;
@@ -127,9 +145,15 @@ impl Audit {
 
 /// Which of the hub's events the follower lacks, and whether those that it has are in order.
 fn difference(expected: &[Seen], received: &[Seen]) -> String {
-    let places: HashMap<Hash, usize> = expected.iter().enumerate().map(|(place, seen)| (seen.whole, place)).collect();
+    let places: HashMap<Hash, usize> = expected
+        .iter()
+        .enumerate()
+        .map(|(place, seen)| (seen.whole, place))
+        .collect();
     let had: Vec<Option<usize>> = received.iter().map(|seen| places.get(&seen.whole).copied()).collect();
-    let lacking: Vec<usize> = (0..expected.len()).filter(|place| !had.contains(&Some(*place))).collect();
+    let lacking: Vec<usize> = (0..expected.len())
+        .filter(|place| !had.contains(&Some(*place)))
+        .collect();
     let foreign = had.iter().filter(|place| place.is_none()).count();
     format!(
         "of the hub's {} events the follower lacks {lacking:?}; of its own {foreign} are not the hub's; in order: {}",

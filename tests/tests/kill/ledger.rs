@@ -57,7 +57,11 @@ impl Ledger {
             let response: KeyMaterialResponse = decode_exact(&record.answer).unwrap();
             for client in response.into_clients() {
                 if let ClientKeyMaterialOutcome::Success(key_package) = client.outcome {
-                    let fresh = self.key_packages.lock().unwrap().insert(key_package.as_bytes().to_vec());
+                    let fresh = self
+                        .key_packages
+                        .lock()
+                        .unwrap()
+                        .insert(key_package.as_bytes().to_vec());
                     assert!(fresh, "a KeyPackage of {} was given out twice", client.client_uri);
                 }
             }
@@ -72,6 +76,9 @@ impl Ledger {
 
     /// Answered requests, and KeyPackages given out.
     pub(crate) fn counts(&self) -> (usize, usize) {
-        (self.records.lock().unwrap().len(), self.key_packages.lock().unwrap().len())
+        (
+            self.records.lock().unwrap().len(),
+            self.key_packages.lock().unwrap().len(),
+        )
     }
 }

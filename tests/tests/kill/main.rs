@@ -63,7 +63,9 @@ async fn a_hub_killed_a_hundred_times_under_load_loses_and_repeats_nothing() {
         pause_max: Duration::from_millis(50),
     });
     let ledger = Arc::new(Ledger::default());
-    let rooms: Vec<RoomUri> = (0..ROOMS).map(|number| room("a.example", &format!("r{number}"))).collect();
+    let rooms: Vec<RoomUri> = (0..ROOMS)
+        .map(|number| room("a.example", &format!("r{number}")))
+        .collect();
     let mut bob = follower.client("bob", "B1", 150).await;
 
     let mut workers = Vec::new();
@@ -77,12 +79,18 @@ async fn a_hub_killed_a_hundred_times_under_load_loses_and_repeats_nothing() {
         owner.add(bob.state().identity().user()).await;
         talker.follow().await;
         let here = room.clone();
-        bob.sync_until("the Welcome", Duration::from_secs(30), move |state| state.is_member(&here))
-            .await
-            .unwrap();
+        bob.sync_until("the Welcome", Duration::from_secs(30), move |state| {
+            state.is_member(&here)
+        })
+        .await
+        .unwrap();
         workers.extend([owner, talker]);
     }
-    let readers: Vec<_> = workers.iter().step_by(2).map(|owner| (owner.room(), owner.user())).collect();
+    let readers: Vec<_> = workers
+        .iter()
+        .step_by(2)
+        .map(|owner| (owner.room(), owner.user()))
+        .collect();
     let mut audit = Audit::new(gateway.clone(), Arc::clone(&ledger), readers);
 
     let stop = Arc::new(AtomicBool::new(false));
@@ -110,7 +118,10 @@ async fn a_hub_killed_a_hundred_times_under_load_loses_and_repeats_nothing() {
             hub.ready().await;
         }
         tokio::time::sleep(Duration::from_millis(ms)).await;
-        assert!(!running.iter().any(tokio::task::JoinHandle::is_finished), "a worker has failed before kill {kill}");
+        assert!(
+            !running.iter().any(tokio::task::JoinHandle::is_finished),
+            "a worker has failed before kill {kill}"
+        );
         hub.kill().await;
         hub.launch();
         if answered {
@@ -129,14 +140,22 @@ async fn a_hub_killed_a_hundred_times_under_load_loses_and_repeats_nothing() {
         owner.change_until_accepted(&RoomChange::Pending).await;
     }
     audit.check(&mut rng, kills + 1).await;
-    audit.follower_has_everything(follower.gateway(), &mut bob, &rooms).await;
+    audit
+        .follower_has_everything(follower.gateway(), &mut bob, &rooms)
+        .await;
     for worker in &mut workers {
         worker.follow().await;
         worker.agrees_with(bob.state());
     }
     let (acknowledged, key_packages) = ledger.counts();
     println!("{kills} kills, {acknowledged} acknowledged requests, {key_packages} KeyPackages given out");
-    assert!(acknowledged as u64 >= kills * 5, "the hub was hardly under load: {acknowledged} requests");
-    assert!(key_packages as u64 >= kills / 2, "hardly any KeyPackages were claimed: {key_packages}");
+    assert!(
+        acknowledged as u64 >= kills * 5,
+        "the hub was hardly under load: {acknowledged} requests"
+    );
+    assert!(
+        key_packages as u64 >= kills / 2,
+        "hardly any KeyPackages were claimed: {key_packages}"
+    );
     assert_eq!(hub.stop().await.code, Some(0));
 }

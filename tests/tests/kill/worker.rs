@@ -82,7 +82,10 @@ impl Worker {
             });
         }
         let hub = self.gateway.hub().await.unwrap();
-        let new = self.state.create_room(&self.room, &hub.external_sender, &initial).unwrap();
+        let new = self
+            .state
+            .create_room(&self.room, &hub.external_sender, &initial)
+            .unwrap();
         self.gateway
             .create_room(&self.user(), &self.room, &new.group_info, &new.ratchet_tree)
             .await
@@ -91,7 +94,11 @@ impl Worker {
 
     pub(crate) async fn join(&mut self) {
         let (query, request) = self.state.group_info_request(&self.room).unwrap();
-        let response = self.gateway.group_info(&self.user(), &self.room, request).await.unwrap();
+        let response = self
+            .gateway
+            .group_info(&self.user(), &self.room, request)
+            .await
+            .unwrap();
         let body = self.state.external_commit(&self.room, &query, &response).unwrap();
         assert_eq!(self.update(body).await, UpdateAnswer::Accepted);
     }
@@ -185,7 +192,9 @@ impl Worker {
         let suite = CipherSuite(0xf000 + self.claims);
         let request = self.requester.key_material_request(Some(&self.room), target, |tbs| {
             tbs.acceptable_ciphersuites.push(suite);
-            tbs.required_capabilities.extension_types.push(ExtensionType::APP_DATA_DICTIONARY);
+            tbs.required_capabilities
+                .extension_types
+                .push(ExtensionType::APP_DATA_DICTIONARY);
         });
         let body = encode(&request);
         let call = Call::KeyMaterial(target.clone());
