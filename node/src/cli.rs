@@ -30,6 +30,8 @@ enum Command {
     Certs(mimi_hub_ops::certs::CertsArgs),
     /// Play a conversation of three providers, with a hub that is killed in the middle of it.
     Demo(mimi_hub_ops::demo::DemoArgs),
+    /// Put a hub under load and measure how many messages it acknowledges, and how soon.
+    Load(mimi_hub_ops::load::LoadArgs),
 }
 
 #[derive(Debug, Args)]
@@ -61,6 +63,10 @@ pub fn main() -> ExitCode {
             .map_err(Into::into),
         Command::Demo(args) => runtime
             .block_on(mimi_hub_ops::demo::run(args))
+            .map(|()| ExitCode::SUCCESS)
+            .map_err(Into::into),
+        Command::Load(args) => runtime
+            .block_on(mimi_hub_ops::load::run(args))
             .map(|()| ExitCode::SUCCESS)
             .map_err(Into::into),
     };

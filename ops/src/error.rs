@@ -180,6 +180,14 @@ pub enum OpsError {
         /// Its log file.
         log: PathBuf,
     },
+    /// A load ran, and messages were not acknowledged.
+    #[error("{errors} messages were not acknowledged; the first: {first}")]
+    LoadErrors {
+        /// How many.
+        errors: u64,
+        /// Why the first was not.
+        first: String,
+    },
     /// The demo ran and found something wrong.
     #[error("{failed} of {steps} steps failed")]
     DemoFailed {

@@ -1,4 +1,4 @@
-//! What an operator runs and reads beside the server: making certificates, the demo, and the reference client that they and
+//! What an operator runs and reads beside the server: making certificates, the demo, the load, and the reference client that they and
 //! the tests share.
 //!
 //! Speaks to a hub only over its local API, as any gateway does; knows nothing of the server's inside.
@@ -7,6 +7,9 @@ pub mod certs;
 pub mod client;
 pub mod demo;
 mod error;
+mod folder;
+pub mod load;
+mod providers;
 mod terminal;
 
 pub use error::OpsError;

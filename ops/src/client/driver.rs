@@ -195,6 +195,14 @@ impl Client {
         self.send(room, &content).await
     }
 
+    /// See [`ClientState::encrypt_ahead`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn encrypt_ahead(&mut self, room: &RoomUri, text: &str, count: usize) -> Result<Vec<Vec<u8>>, OpsError> {
+        self.state.encrypt_ahead(room, text, count)
+    }
+
     /// Sends a message. Where the room has moved on too far, it is encrypted anew in the epoch that the stream brings.
     ///
     /// # Errors

@@ -6,11 +6,13 @@ use mimi_hub_proto::mls::MlsMessage;
 use mimi_hub_proto::tls::{decode_exact, encode};
 use mimi_hub_proto::uri::RoomUri;
 use mimi_hub_proto::{SubmitMessageRequest, SubmitMessageResponse};
+use openmls::group::MlsGroup;
 use openmls::prelude::tls_codec::Serialize as _;
 
+use super::keys::ClientKeys;
 use super::room::UnansweredMessage;
 use super::state::ClientState;
-use super::transcript::{TranscriptEntry, digest};
+use super::transcript::{MessageDigest, TranscriptEntry, digest};
 use crate::OpsError;
 
 /// The media type of the messages made here.
@@ -72,18 +74,8 @@ impl ClientState {
             .as_mut()
             .ok_or_else(|| OpsError::NotMember { room: room.clone() })?;
         let epoch = group.epoch().as_u64();
-        let encrypted = group
-            .create_message(&keys.provider, &keys.signer, &content.encode())
-            .map_err(OpsError::mls("encrypt a message"))?
-            .tls_serialize_detached()
-            .map_err(OpsError::mls("encode a message"))?;
-        let message = digest(&encrypted);
-        let framed: MlsMessage = decode_exact(&encrypted).map_err(OpsError::mls("frame a message"))?;
         let user = keys.identity.user().clone();
-        let body = encode(&SubmitMessageRequest {
-            app_message: framed.try_into().map_err(OpsError::mls("frame a message"))?,
-            sending_uri: user.clone(),
-        });
+        let (message, body) = seal(keys, group, content)?;
         membership.message = Some(UnansweredMessage {
             body: body.clone(),
             message,
@@ -97,6 +89,22 @@ impl ClientState {
             },
         });
         Ok(body)
+    }
+
+    /// Encrypts `count` text messages and gives their SubmitMessageRequests, to be sent in any order by whoever wants to: the
+    /// client does not follow what becomes of them. For putting a hub under load.
+    ///
+    /// # Errors
+    /// [`OpsError::NotMember`] or [`OpsError::Mls`].
+    pub fn encrypt_ahead(&mut self, room: &RoomUri, text: &str, count: usize) -> Result<Vec<Vec<u8>>, OpsError> {
+        let contents: Result<Vec<MimiContent>, OpsError> = (0..count).map(|_| self.text(room, text)).collect();
+        let ClientState { keys, rooms, .. } = self;
+        let group = rooms.get_mut(room).and_then(|membership| membership.group.as_mut());
+        let group = group.ok_or_else(|| OpsError::NotMember { room: room.clone() })?;
+        contents?
+            .iter()
+            .map(|content| Ok(seal(keys, group, content)?.1))
+            .collect()
     }
 
     /// The SubmitMessageRequest of a room that has no answer yet, to be sent again as it is.
@@ -128,6 +136,21 @@ impl ClientState {
             }
         }
     }
+}
+
+/// Encrypts one message: its digest, and the SubmitMessageRequest.
+fn seal(keys: &ClientKeys, group: &mut MlsGroup, content: &MimiContent) -> Result<(MessageDigest, Vec<u8>), OpsError> {
+    let encrypted = group
+        .create_message(&keys.provider, &keys.signer, &content.encode())
+        .map_err(OpsError::mls("encrypt a message"))?
+        .tls_serialize_detached()
+        .map_err(OpsError::mls("encode a message"))?;
+    let framed: MlsMessage = decode_exact(&encrypted).map_err(OpsError::mls("frame a message"))?;
+    let body = encode(&SubmitMessageRequest {
+        app_message: framed.try_into().map_err(OpsError::mls("frame a message"))?,
+        sending_uri: keys.identity.user().clone(),
+    });
+    Ok((digest(&encrypted), body))
 }
 
 /// The text of a message whose one part is text; empty for every other.

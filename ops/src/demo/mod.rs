@@ -3,22 +3,20 @@
 //!
 //! | module | owns |
 //! |---|---|
-//! | `providers` | the server processes: certificates, configuration, start, kill, restart |
-//! | `play` | the steps |
+//! | `play` | the steps; the server processes are in `providers` |
 //! | `audit` | what must hold after every step, and the count of messages |
 //! | `report` | what is said about it, to people and to programs |
 
 mod audit;
 mod play;
-mod providers;
 mod report;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::Args;
-use tempfile::TempDir;
 use tokio::signal::unix::{SignalKind, signal};
 
+use crate::folder::Folder;
 use crate::{OpsError, terminal};
 use play::Play;
 use report::Report;
@@ -57,7 +55,7 @@ pub async fn run(args: DemoArgs) -> Result<(), OpsError> {
             args.nodes
         )));
     }
-    let folder = Folder::open(args.dir.as_deref())?;
+    let folder = Folder::open(args.dir.as_deref(), "mimi-demo-")?;
     let mut terminate = signal(SignalKind::terminate()).map_err(|error| OpsError::Usage(error.to_string()))?;
     let mut report = Report::default();
     terminal::line(&format!("MIMI demo in {}", folder.path().display()));
@@ -92,55 +90,6 @@ pub async fn run(args: DemoArgs) -> Result<(), OpsError> {
     play.stop().await;
     folder.close(report.is_failed())?;
     report.into_result()
-}
-
-/// Where the demo keeps its files.
-enum Folder {
-    Given(PathBuf),
-    Temporary(TempDir),
-}
-
-impl Folder {
-    fn open(given: Option<&Path>) -> Result<Self, OpsError> {
-        let Some(path) = given else {
-            let folder = tempfile::Builder::new().prefix("mimi-demo-").tempdir();
-            return folder
-                .map(Self::Temporary)
-                .map_err(OpsError::file(&std::env::temp_dir()));
-        };
-        std::fs::create_dir_all(path).map_err(OpsError::file(path))?;
-        if std::fs::read_dir(path).map_err(OpsError::file(path))?.next().is_some() {
-            return Err(OpsError::Usage(format!(
-                "--dir {}: the folder is not empty",
-                path.display()
-            )));
-        }
-        // The processes run with other working directories than a relative path is meant for.
-        let path = path.canonicalize().map_err(OpsError::file(path))?;
-        Ok(Self::Given(path))
-    }
-
-    fn path(&self) -> &Path {
-        match self {
-            Self::Given(path) => path,
-            Self::Temporary(folder) => folder.path(),
-        }
-    }
-
-    /// A temporary folder goes, unless there is something to be found in it.
-    fn close(self, keep: bool) -> Result<(), OpsError> {
-        match self {
-            Self::Temporary(folder) if keep => {
-                let _kept: PathBuf = folder.keep();
-                Ok(())
-            }
-            Self::Temporary(folder) => {
-                let path = folder.path().to_owned();
-                folder.close().map_err(OpsError::file(&path))
-            }
-            Self::Given(_) => Ok(()),
-        }
-    }
 }
 
 #[cfg(test)]

@@ -7,9 +7,9 @@ use mimi_hub_proto::uri::{ClientUri, ProviderDomain, RoomUri, UserUri, path_segm
 use tokio::sync::watch;
 
 use super::audit::{self, Ledger};
-use super::providers::{self, Provider};
 use super::report::Report;
 use crate::client::{Client, ClientState, ROLE_MEMBER, TreeOption};
+use crate::providers::{self, Provider};
 use crate::{OpsError, terminal};
 
 const DOMAINS: [&str; 3] = ["a.example", "b.example", "c.example"];

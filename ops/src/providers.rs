@@ -1,4 +1,4 @@
-//! The provider processes of the demo.
+//! Provider processes on this machine: the demo's and the load's.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
@@ -20,18 +20,20 @@ const READY_MAX: Duration = Duration::from_secs(30);
 const READY_POLL: Duration = Duration::from_millis(50);
 
 /// One provider: a process of this same program, and the way to it.
-pub(super) struct Provider {
-    pub(super) domain: ProviderDomain,
-    pub(super) gateway: Gateway,
-    pub(super) config: PathBuf,
-    pub(super) log: PathBuf,
-    pub(super) federation_port: u16,
-    pub(super) local_port: u16,
+pub(crate) struct Provider {
+    pub(crate) domain: ProviderDomain,
+    pub(crate) gateway: Gateway,
+    /// How the gateway reaches it, for gateways of other kinds.
+    pub(crate) gateway_settings: GatewaySettings,
+    pub(crate) config: PathBuf,
+    pub(crate) log: PathBuf,
+    pub(crate) federation_port: u16,
+    pub(crate) local_port: u16,
     child: Option<Child>,
 }
 
 /// Writes certificates and configuration for providers on free ports of the loopback interface. Nothing runs yet.
-pub(super) fn prepare(folder: &Path, domains: &[ProviderDomain]) -> Result<Vec<Provider>, OpsError> {
+pub(crate) fn prepare(folder: &Path, domains: &[ProviderDomain]) -> Result<Vec<Provider>, OpsError> {
     let certs = folder.join("certs");
     DevCerts::generate(domains, DevCertsOptions::default())?.write(&certs, false)?;
     let ports = free_ports(domains.len() * 2)?;
@@ -90,16 +92,18 @@ fn provider(
         source: Box::new(error),
     })?;
     fs::write(&config_path, text).map_err(OpsError::file(&config_path))?;
-    let gateway = Gateway::new(&GatewaySettings {
+    let gateway_settings = GatewaySettings {
         url: format!("https://localhost:{local_port}"),
         ca: certs.join("local-ca.pem"),
         certificate: certs.join(format!("gateway.{domain}.pem")),
         private_key: certs.join(format!("gateway.{domain}.key")),
         retry: RetryPolicy::default(),
-    })?;
+    };
+    let gateway = Gateway::new(&gateway_settings)?;
     Ok(Provider {
         domain: domain.clone(),
         gateway,
+        gateway_settings,
         config: config_path,
         log: home.join("mimi-hub.log"),
         federation_port,
@@ -110,7 +114,7 @@ fn provider(
 
 impl Provider {
     /// Starts the process and waits until its local API answers.
-    pub(super) async fn start(&mut self) -> Result<(), OpsError> {
+    pub(crate) async fn start(&mut self) -> Result<(), OpsError> {
         let program = std::env::current_exe().map_err(|error| self.failed(&format!("no program to start: {error}")))?;
         let mut command = Command::new(program);
         command.arg("serve").arg("--config").arg(&self.config);
@@ -134,7 +138,7 @@ impl Provider {
     }
 
     /// `kill -9`, as a power cut would: nothing is flushed, nobody is told.
-    pub(super) async fn kill(&mut self) -> Result<(), OpsError> {
+    pub(crate) async fn kill(&mut self) -> Result<(), OpsError> {
         if let Some(mut child) = self.child.take() {
             child
                 .kill()
@@ -145,7 +149,7 @@ impl Provider {
     }
 
     /// The process, while it runs.
-    pub(super) fn pid(&self) -> Option<u32> {
+    pub(crate) fn pid(&self) -> Option<u32> {
         self.child.as_ref().and_then(Child::id)
     }
 

@@ -1,0 +1,171 @@
+//! `mimi-hub load`: how many messages a hub acknowledges, and how soon.
+//!
+//! Closed loop: each client has one connection of its own, sends one message, waits for the answer, and sends the next.
+//! The messages are real MLS PrivateMessages, encrypted before the clock starts; the connections are TLS 1.3; an answer of
+//! success means that the hub has synced the message to disk. Nothing is retried: what is not acknowledged is an error.
+//!
+//! Server and clients share this machine. The report says how many cores each of them used.
+
+mod cpu;
+mod drive;
+mod prepare;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Args;
+use serde::Serialize;
+
+use crate::folder::Folder;
+use crate::{OpsError, providers, terminal};
+use drive::Driven;
+
+/// How long the first, uncounted run is. It warms everything up and tells how many messages the counted one needs.
+const TRIAL: Duration = Duration::from_secs(2);
+
+/// More messages than the trial run suggests, so that a faster run does not end early.
+const SPARE: f64 = 1.5;
+
+/// Put a hub under load and measure it.
+///
+/// Starts a hub on this machine in a temporary folder, makes rooms, encrypts messages, and has clients send them for a
+/// while, each waiting for one answer before it sends the next.
+#[derive(Args, Debug)]
+pub struct LoadArgs {
+    /// Nodes of the hub's cluster. Only 1 for now.
+    #[arg(long, default_value_t = 1)]
+    spawn_nodes: u16,
+    /// Rooms that the messages are spread over.
+    #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    rooms: u32,
+    /// Clients that send at the same time, each over a connection of its own.
+    #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=4_096))]
+    clients: u32,
+    /// Seconds that are counted.
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=3_600))]
+    seconds: u32,
+    /// Bytes of text in a message, before encryption.
+    #[arg(long, default_value_t = 1_024, value_parser = clap::value_parser!(u32).range(1..=1_048_576))]
+    payload: u32,
+    /// Print a JSON object with the results as the last line.
+    #[arg(long)]
+    json: bool,
+    /// Folder for certificates, configuration, data and log; it must be empty or missing, and is kept.
+    #[arg(long, value_name = "DIR")]
+    dir: Option<PathBuf>,
+}
+
+/// What was measured.
+#[derive(Debug, Serialize)]
+struct Report {
+    nodes: u16,
+    rooms: u32,
+    clients: u32,
+    seconds: f64,
+    payload: u32,
+    /// Messages that the hub acknowledged.
+    acked: u64,
+    acked_per_s: f64,
+    p50_ms: f64,
+    p99_ms: f64,
+    /// Messages that it did not.
+    errors: u64,
+    /// Cores that the clients used, on average.
+    client_cores: f64,
+    /// Cores that the hub's processes used, on average.
+    server_cores: f64,
+    /// Does an acknowledgement mean that the message is synced to disk? Always, here.
+    fsync: bool,
+}
+
+/// Carries out `mimi-hub load`. The server process is this same program, started with `serve --config FILE`.
+///
+/// # Errors
+/// [`OpsError::Usage`] for options that cannot be met, [`OpsError::LoadErrors`] when a message was not acknowledged, or
+/// what kept the load from starting.
+pub async fn run(args: LoadArgs) -> Result<(), OpsError> {
+    if args.spawn_nodes != 1 {
+        return Err(OpsError::Usage(format!(
+            "--spawn-nodes {}: a hub is one node for now; leave the option out or say --spawn-nodes 1",
+            args.spawn_nodes
+        )));
+    }
+    let folder = Folder::open(args.dir.as_deref(), "mimi-load-")?;
+    let domain = "a.example".parse().map_err(OpsError::mls("name the provider"))?;
+    let mut providers = providers::prepare(folder.path(), &[domain])?;
+    let [provider] = providers.as_mut_slice() else {
+        return Err(OpsError::Usage("one provider was asked for".to_owned()));
+    };
+    provider.start().await?;
+    let pid = provider.pid().unwrap_or_default();
+    terminal::line(&format!(
+        "a.example on port {}, in {}",
+        provider.local_port,
+        folder.path().display()
+    ));
+
+    let mut rooms = prepare::rooms(provider, args.rooms).await?;
+    terminal::line(&format!("{} rooms made", rooms.len()));
+    let clients = drive::connect(&provider.gateway_settings, args.clients)?;
+    let trial = prepare::messages(&mut rooms, TRIAL_MESSAGES, args.payload).await?;
+    let trial = drive::drive(&clients, trial, TRIAL, pid).await?;
+    let rate = trial.acked as f64 / trial.elapsed.as_secs_f64();
+    let wanted = (rate * f64::from(args.seconds) * SPARE) as usize + TRIAL_MESSAGES;
+    terminal::line(&format!(
+        "trial run: {rate:.0} messages/s; encrypting {wanted} messages"
+    ));
+    let messages = prepare::messages(&mut rooms, wanted, args.payload).await?;
+    terminal::line(&format!("{} clients send for {} s", args.clients, args.seconds));
+    let driven = drive::drive(&clients, messages, Duration::from_secs(args.seconds.into()), pid).await?;
+    provider.kill().await?;
+    let result = report(&args, &driven);
+    folder.close(result.is_err())?;
+    result
+}
+
+/// Messages for the trial run; it ends early when they do.
+const TRIAL_MESSAGES: usize = 20_000;
+
+fn report(args: &LoadArgs, driven: &Driven) -> Result<(), OpsError> {
+    let seconds = driven.elapsed.as_secs_f64();
+    let report = Report {
+        nodes: args.spawn_nodes,
+        rooms: args.rooms,
+        clients: args.clients,
+        seconds,
+        payload: args.payload,
+        acked: driven.acked,
+        acked_per_s: driven.acked as f64 / seconds,
+        p50_ms: driven.percentile_ms(0.50),
+        p99_ms: driven.percentile_ms(0.99),
+        errors: driven.errors,
+        client_cores: driven.client_cores,
+        server_cores: driven.server_cores,
+        fsync: true,
+    };
+    terminal::line(&format!(
+        "{} messages acknowledged in {seconds:.1} s: {:.0}/s, p50 {:.2} ms, p99 {:.2} ms, {} errors; {:.2} cores of \
+         clients, {:.2} of the hub",
+        report.acked,
+        report.acked_per_s,
+        report.p50_ms,
+        report.p99_ms,
+        report.errors,
+        report.client_cores,
+        report.server_cores
+    ));
+    if args.json {
+        let json = serde_json::to_string(&report).map_err(|error| OpsError::Request {
+            call: "report",
+            source: Box::new(error),
+        })?;
+        terminal::line(&json);
+    }
+    match (driven.errors, &driven.first_error) {
+        (0, _) => Ok(()),
+        (errors, first) => Err(OpsError::LoadErrors {
+            errors,
+            first: first.clone().unwrap_or_default(),
+        }),
+    }
+}
