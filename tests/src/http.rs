@@ -174,7 +174,6 @@ impl Peer {
     }
 
     /// A request to a path of the hub, nothing but `From` set.
-    #[must_use]
     pub fn request(&self, method: Method, path: &str) -> reqwest::RequestBuilder {
         self.http
             .request(method, format!("https://{}{path}", self.to))
@@ -182,7 +181,6 @@ impl Peer {
     }
 
     /// The same, without `From`.
-    #[must_use]
     pub fn anonymous(&self, method: Method, path: &str) -> reqwest::RequestBuilder {
         self.http.request(method, format!("https://{}{path}", self.to))
     }

@@ -126,7 +126,6 @@ impl Hub {
     }
 
     /// A request to a path of the local API below its base.
-    #[must_use]
     pub fn local(&self, method: Method, path: &str) -> reqwest::RequestBuilder {
         let url = format!("https://localhost:{}/local/v1{path}", self.local_port);
         self.http.request(method, url)

@@ -69,15 +69,14 @@ async fn a_follower_that_was_away_gets_everything_in_order_once_it_is_back() {
     sends(&mut scene, 5).await;
     follower.up().await;
     follower.wait_for_messages(31).await;
-    let mut accepted = follower.accepted();
     let expected = expected(&scene, OF_C).await;
     // What was confirmed shortly before the power cut may be sent again, from some place on; nothing is skipped.
-    accepted.dedup();
-    let distinct: Vec<FanoutMessage> = accepted
-        .iter()
-        .enumerate()
-        .filter_map(|(place, message)| (!accepted[..place].contains(message)).then(|| message.clone()))
-        .collect();
+    let mut distinct: Vec<FanoutMessage> = Vec::new();
+    for message in follower.accepted() {
+        if !distinct.contains(&message) {
+            distinct.push(message);
+        }
+    }
     assert_eq!(distinct, expected);
 }
 
@@ -270,5 +269,5 @@ async fn a_user_of_another_provider_can_come_back() {
     }
     alice.sync(Duration::ZERO).await.unwrap();
     assert_eq!(alice.state().transcript(&here).len(), 3);
-    assert_eq!(bob.state().failures(&here), [String::new(); 0]);
+    assert!(bob.state().failures(&here).is_empty());
 }

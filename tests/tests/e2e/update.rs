@@ -290,7 +290,7 @@ async fn who_may_not_remove_participants_does_not() {
 #[tokio::test]
 async fn who_may_not_change_roles_does_not() {
     let mut scene = Scene::with("", |initial| {
-        initial.participants.participants[1].role_index = ROLE_MEMBER
+        initial.participants.participants[1].role_index = ROLE_MEMBER;
     })
     .await;
     let before = scene.view().await;

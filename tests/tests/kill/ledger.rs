@@ -24,6 +24,8 @@ pub(crate) struct Record {
     pub(crate) user: UserUri,
     pub(crate) body: Vec<u8>,
     pub(crate) answer: Vec<u8>,
+    /// Whether the answer must be the same again: not where it holds KeyPackages that have been used since.
+    pub(crate) repeats: bool,
     /// For what is in the room's stream now: the MLSMessage, and the acceptance time.
     pub(crate) event: Option<(Vec<u8>, u64)>,
 }

@@ -6,7 +6,8 @@
 //! - no KeyPackage was given out twice;
 //! - a request that was answered before the kill gets the same answer, byte for byte, when it is sent again.
 //!
-//! In the end, the follower provider has received the same events in the same order, and all clients agree.
+//! The follower provider is killed now and then, too. In the end it has received the same events in the same
+//! order, each once, and all clients agree.
 //!
 //! `MIMI_HUB_SEED` repeats the schedule of an earlier run, `MIMI_HUB_KILLS` sets the number of kills.
 #![allow(
@@ -56,7 +57,7 @@ async fn a_hub_killed_a_hundred_times_under_load_loses_and_repeats_nothing() {
 
     let world = World::new(env!("CARGO_BIN_EXE_hub-under-test"));
     let mut hub = world.hub_with("a.example", SETTINGS).await;
-    let follower = world.hub_with("b.example", "log.filter = 'warn'").await;
+    let mut follower = world.hub_with("b.example", "log.filter = 'warn'").await;
     let gateway = hub.gateway().with_retry(RetryPolicy {
         give_up_after: Duration::from_secs(60),
         pause_min: Duration::from_millis(5),
@@ -124,11 +125,16 @@ async fn a_hub_killed_a_hundred_times_under_load_loses_and_repeats_nothing() {
         );
         hub.kill().await;
         hub.launch();
+        if rng.below(6) == 0 {
+            follower.kill().await;
+            follower.launch();
+        }
         if answered {
             audit.check(&mut rng, kill).await;
         }
     }
     hub.ready().await;
+    follower.ready().await;
     stop.store(true, Ordering::Relaxed);
     let mut workers = Vec::new();
     for worker in running {

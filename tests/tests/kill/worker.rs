@@ -104,7 +104,7 @@ impl Worker {
     }
 
     pub(crate) async fn add(&mut self, user: &UserUri) {
-        let key_material = self.claim(user).await;
+        let key_material = self.claim(user, false).await;
         let change = RoomChange::AddUser {
             user: user.clone(),
             role_index: ROLE_ADMIN,
@@ -141,7 +141,7 @@ impl Worker {
             17..19 => self.claim_from_stock().await,
             _ => {
                 // From another provider, through the hub.
-                self.claim(&user("b.example", "bob")).await;
+                self.claim(&user("b.example", "bob"), true).await;
             }
         }
         tokio::time::sleep(Duration::from_millis(self.rng.below(PAUSE_MS_MAX))).await;
@@ -157,7 +157,7 @@ impl Worker {
         let answer = send(&self.gateway, &call, &self.user(), body.clone()).await.unwrap();
         if let SubmitMessageResponse::Accepted { accepted_timestamp, .. } = decode_exact(&answer).unwrap() {
             let message = encode(&MlsMessage::from(request.app_message));
-            self.enter(call, body, &answer, Some((message, accepted_timestamp)));
+            self.enter(call, body, &answer, Some((message, accepted_timestamp)), true);
         }
         match self.state.message_answered(&self.room, &answer).unwrap() {
             MessageAnswer::Accepted => {}
@@ -172,7 +172,7 @@ impl Worker {
         let response: UpdateRoomResponse = decode_exact(&answer).unwrap();
         if let UpdateOutcome::Success { accepted_timestamp } = response.outcome {
             let commit = encode(&CommitParts::of(&body).commit);
-            self.enter(call, body, &answer, Some((commit, accepted_timestamp)));
+            self.enter(call, body, &answer, Some((commit, accepted_timestamp)), true);
         }
         self.state.update_answered(&self.room, &answer).unwrap()
     }
@@ -183,10 +183,10 @@ impl Worker {
         let (user, client) = (identity.user().clone(), identity.client().clone());
         let stock = self.gateway.publish_key_packages(&user, &client, &fresh).await.unwrap();
         assert_eq!(stock.stored, 1);
-        self.claim(&user).await;
+        self.claim(&user, true).await;
     }
 
-    async fn claim(&mut self, target: &UserUri) -> Vec<u8> {
+    async fn claim(&mut self, target: &UserUri, repeats: bool) -> Vec<u8> {
         // Two requests for the same user are the same bytes, and then one: a further suite that nobody has tells them apart.
         self.claims += 1;
         let suite = CipherSuite(0xf000 + self.claims);
@@ -199,16 +199,17 @@ impl Worker {
         let body = encode(&request);
         let call = Call::KeyMaterial(target.clone());
         let answer = send(&self.gateway, &call, &self.user(), body.clone()).await.unwrap();
-        self.enter(call, body, &answer, None);
+        self.enter(call, body, &answer, None, repeats);
         answer
     }
 
-    fn enter(&self, call: Call, body: Vec<u8>, answer: &[u8], event: Option<(Vec<u8>, u64)>) {
+    fn enter(&self, call: Call, body: Vec<u8>, answer: &[u8], event: Option<(Vec<u8>, u64)>, repeats: bool) {
         self.ledger.enter(Record {
             call,
             user: self.user(),
             body,
             answer: answer.to_vec(),
+            repeats,
             event,
         });
     }
@@ -233,7 +234,8 @@ impl Worker {
 
     /// Two clients that share the epoch's secrets share everything before it.
     pub(crate) fn agrees_with(&self, other: &ClientState) {
-        assert_eq!(self.state.failures(&self.room), [String::new(); 0], "{}", self.user());
+        let failures = self.state.failures(&self.room);
+        assert!(failures.is_empty(), "{}: {failures:?}", self.user());
         let (own, other) = (self.state.room(&self.room).unwrap(), other.room(&self.room).unwrap());
         assert_eq!(own.epoch, other.epoch);
         assert_eq!(own.epoch_authenticator, other.epoch_authenticator);
