@@ -2,7 +2,9 @@
 //!
 //! openmls hands them over unresolved, since what an update means is the component's business; `proto`'s policy says it.
 
-use mimi_hub_proto::components::{AppDataDictionary, AppDataUpdate};
+use std::collections::BTreeSet;
+
+use mimi_hub_proto::components::{AppDataDictionary, AppDataUpdate, ComponentId};
 use mimi_hub_proto::mls::{Commit, Proposal, ProposalContent, ProposalOrRef, ProposalType};
 use mimi_hub_proto::policy::{Change, RoomPolicy};
 
@@ -18,6 +20,7 @@ pub(crate) struct Resolved {
     pub(crate) by_committer: Vec<Change>,
     /// All that changes.
     pub(crate) all: Vec<Change>,
+    touched: BTreeSet<ComponentId>,
 }
 
 /// The AppDataUpdates that a Commit holds by value.
@@ -69,6 +72,7 @@ pub(crate) fn resolve(
     updates.extend(own);
     let applied = apply(&updates)?;
     Ok(Resolved {
+        touched: updates.iter().map(|update| update.component_id).collect(),
         by_committer: by_committer.unwrap_or_else(|| applied.changes.clone()),
         all: applied.changes,
         after: Some((applied.dictionary, applied.policy)),
@@ -76,14 +80,11 @@ pub(crate) fn resolve(
 }
 
 impl Resolved {
-    /// The components that change, as they are afterwards.
-    pub(crate) fn entries(&self, before: &AppDataDictionary) -> Vec<(u16, Vec<u8>)> {
-        let Some((after, _)) = &self.after else {
-            return Vec::new();
-        };
+    /// The components that are updated, as they are afterwards: openmls wants each of them, one that stays the same too.
+    pub(crate) fn entries(&self) -> Vec<(ComponentId, Vec<u8>)> {
+        let after = self.after.iter().flat_map(|(after, _)| after.iter());
         after
-            .iter()
-            .filter(|entry| before.get(entry.component_id) != Some(&entry.data))
+            .filter(|entry| self.touched.contains(&entry.component_id))
             .map(|entry| (entry.component_id, entry.data.clone()))
             .collect()
     }

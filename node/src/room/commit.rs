@@ -208,7 +208,7 @@ fn stage(
         PendingEffect::RemoveLeaf(_) | PendingEffect::Other => None,
     });
     let resolved = app_data::resolve(state, pending.collect(), own)?;
-    let staged = handshake::into_staged(state, processed, resolved.entries(&state.dictionary))?;
+    let staged = handshake::into_staged(state, processed, resolved.entries())?;
     Ok((staged, resolved))
 }
 
