@@ -236,6 +236,34 @@ async fn a_provider_receives_the_commit_that_removes_its_last_user_and_nothing_m
     assert!(matches!(accepted[1].event, FanoutEvent::Commit { .. }));
 }
 
+/// The log is kept for a follower that is away up to the retention limit. What falls off the end is reported, and what is
+/// left is delivered in order.
+#[tokio::test]
+async fn who_stays_away_beyond_the_retention_limit_gets_what_is_left_and_it_is_reported() {
+    let mut scene = Scene::with("retention.events_max_per_room = 50", |_| {}).await;
+    let mut follower = scene.world.follower("c.example").await;
+    follower.wait_for_messages(1).await;
+    follower.down().await;
+    // Trimming goes in steps of 256 events.
+    let sent = sends(&mut scene, 400).await;
+    follower.up().await;
+    let last = sent.last().unwrap().clone();
+    follower
+        .wait_for("the last message", |deliveries| {
+            let messages: Vec<FanoutMessage> = deliveries
+                .iter()
+                .flat_map(|delivery| delivery.messages.clone())
+                .collect();
+            stream::application(&messages).contains(&last)
+        })
+        .await;
+    let received = stream::application(&follower.accepted());
+    assert!((50..400).contains(&received.len()), "{}", received.len());
+    assert_eq!(received, sent[400 - received.len()..]);
+    assert!(scene.hub.log().contains("fallen behind the retention limit"));
+    scene.works().await;
+}
+
 /// Three real servers: a user of another provider is added, removed, and added again by the same client.
 #[tokio::test]
 async fn a_user_of_another_provider_can_come_back() {

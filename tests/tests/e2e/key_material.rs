@@ -244,6 +244,41 @@ async fn concurrent_claims_never_get_the_same_key_package() {
 }
 
 #[tokio::test]
+async fn the_same_request_many_times_at_once_costs_one_key_package() {
+    let scene = Scene::new().await;
+    scene.hub.client("dave", "D1", 2).await;
+    let target = user("a.example", "dave");
+    let request = request_of_bob(&scene.room, &target, 0);
+    let answers = futures::future::join_all((0..20).map(|_| ask(&scene, &request))).await;
+    for answer in &answers {
+        assert_eq!(answer.body, answers[0].body);
+    }
+    let other = ask(&scene, &request_of_bob(&scene.room, &target, 1)).await;
+    assert_eq!(
+        other.mimi::<KeyMaterialResponse>().user_status(),
+        Success,
+        "one is left"
+    );
+}
+
+/// The hub stands between the requester and the target's provider, and both may repeat themselves.
+#[tokio::test]
+async fn key_material_of_another_provider_comes_through_the_hub_and_once_for_each_request() {
+    let scene = Scene::new().await;
+    let other = scene.world.hub("d.example").await;
+    other.client("dora", "D1", 2).await;
+    let target = user("d.example", "dora");
+    let request = request_of_bob(&scene.room, &target, 0);
+    let first = ask(&scene, &request).await;
+    assert_eq!(first.body, ask(&scene, &request).await.body);
+    let second = ask(&scene, &request_of_bob(&scene.room, &target, 1)).await;
+    let given = [key_packages(first.mimi()), key_packages(second.mimi())].concat();
+    assert_eq!(given.iter().collect::<HashSet<_>>().len(), 2);
+    let third = ask(&scene, &request_of_bob(&scene.room, &target, 2)).await;
+    assert_eq!(third.mimi::<KeyMaterialResponse>().user_status(), NoCompatibleMaterial);
+}
+
+#[tokio::test]
 async fn an_expired_key_package_is_not_given_out() {
     let scene = Scene::new().await;
     let dave = user("a.example", "dave");

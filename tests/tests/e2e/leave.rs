@@ -41,7 +41,11 @@ async fn half_a_leaving_is_refused_and_nothing_of_it_is_kept() {
     // The list is changed, and a client or both would stay.
     for kept in [vec![all[2].clone()], vec![all[0].clone(), all[2].clone()]] {
         let response = scene.update(&request(kept)).await;
-        Scene::refused(&response, UpdateResponseCode::InvalidProposal, "would stay in the group");
+        Scene::refused(
+            &response,
+            UpdateResponseCode::InvalidProposal,
+            "would stay in the group",
+        );
     }
     // The same proposal twice.
     let response = scene.update(&request([all.clone(), all.clone()].concat())).await;

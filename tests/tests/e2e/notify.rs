@@ -180,6 +180,23 @@ async fn the_same_batch_at_the_same_time_is_taken_once() {
     assert_eq!(followed.read_at_least(3).await, messages);
 }
 
+/// One body holds a limited number of messages, however small they are.
+#[tokio::test]
+async fn a_batch_has_a_limit() {
+    let mut followed = Followed::new().await;
+    followed.bob_joins().await;
+    let message = followed.messages(&["x"]).remove(0);
+    let many = vec![message.clone(); mimi_hub_proto::MAX_FANOUT_MESSAGES + 1];
+    let answer = followed
+        .hub
+        .post("notify", followed.room.as_str(), &encode_all(&many))
+        .await;
+    answer.expect_problem(400, "malformed-body");
+    assert_eq!(followed.read().await, []);
+    assert_eq!(followed.notify(&many[1..]).await, 201);
+    assert_eq!(followed.read_at_least(1).await, [message]);
+}
+
 #[tokio::test]
 async fn a_stream_waits_for_what_the_hub_sends() {
     let mut followed = Followed::new().await;

@@ -5,6 +5,8 @@ use std::process::{Command, Output};
 use std::time::Duration;
 
 use mimi_hub_ops::client::{ROLE_MEMBER, RoomChange};
+use mimi_hub_proto::SubmitMessageResponse;
+use mimi_hub_proto::tls::encode;
 use mimi_hub_tests::{Hub, World, room, stream, user};
 
 use crate::scene::Scene;
@@ -106,6 +108,46 @@ async fn sigterm_ends_it_in_order_and_loses_nothing() {
     scene.hub.start().await;
     assert_eq!(scene.messages().await, events);
     scene.unharmed_since(&before).await;
+}
+
+/// Requests that come while it stops are answered or refused; what is answered is there afterwards.
+#[tokio::test]
+async fn what_is_acknowledged_while_it_stops_is_there_afterwards() {
+    let mut scene = Scene::new().await;
+    let bodies: Vec<Vec<u8>> = (0..60)
+        .map(|number| {
+            let body = scene.bob.text(&scene.room, &format!("{number}"));
+            let refused = encode(&SubmitMessageResponse::NotAllowed);
+            scene.bob.state.message_answered(&scene.room, &refused).unwrap();
+            body
+        })
+        .collect();
+    let (peer, room) = (scene.bob.peer.clone(), scene.room.clone());
+    let sending = tokio::spawn(async move {
+        let mut acknowledged = Vec::new();
+        for body in bodies {
+            let Ok(answer) = peer.try_post("submitMessage", room.as_str(), &body).await else {
+                break;
+            };
+            if answer.status == 200 {
+                acknowledged.push((body, answer.body));
+            }
+        }
+        acknowledged
+    });
+    tokio::time::sleep(Duration::from_millis(60)).await;
+    let exit = scene.hub.stop().await;
+    assert_eq!(exit.code, Some(0), "{}", exit.output);
+    let acknowledged = sending.await.unwrap();
+    assert!(!acknowledged.is_empty());
+    scene.hub.start().await;
+    let events = scene.messages().await.len();
+    assert!(events >= acknowledged.len(), "{events} of {}", acknowledged.len());
+    for (body, answer) in acknowledged {
+        let again = scene.bob.peer.post("submitMessage", scene.room.as_str(), &body).await;
+        assert_eq!(again.body, answer);
+    }
+    assert_eq!(scene.messages().await.len(), events);
 }
 
 #[tokio::test]

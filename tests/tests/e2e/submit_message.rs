@@ -40,6 +40,33 @@ async fn the_same_message_twice_is_one_event_and_has_one_acceptance_time() {
 }
 
 #[tokio::test]
+async fn the_same_message_many_times_at_once_is_one_event() {
+    let mut scene = Scene::new().await;
+    let body = scene.bob.text(&scene.room, "once");
+    let sendings = (0..20).map(|_| scene.bob.peer.post("submitMessage", scene.room.as_str(), &body));
+    let answers = futures::future::join_all(sendings).await;
+    for answer in &answers {
+        assert_eq!(answer.body, answers[0].body);
+    }
+    assert!(matches!(answers[0].mimi(), SubmitMessageResponse::Accepted { .. }));
+    assert_eq!(scene.messages().await.len(), 1);
+}
+
+/// A retry is one of the same provider: the same octets from somebody else are somebody else's.
+#[tokio::test]
+async fn what_one_provider_sent_is_no_retry_of_anothers() {
+    let mut scene = Scene::new().await;
+    let body = scene.bob.text(&scene.room, "mine");
+    let answer = scene.bob.peer.post("submitMessage", scene.room.as_str(), &body).await;
+    assert!(matches!(answer.mimi(), SubmitMessageResponse::Accepted { .. }));
+    let stolen = scene.carol.peer.post("submitMessage", scene.room.as_str(), &body).await;
+    assert_eq!(
+        stolen.mimi::<SubmitMessageResponse>(),
+        SubmitMessageResponse::NotAllowed
+    );
+}
+
+#[tokio::test]
 async fn a_user_who_is_no_participant_may_not_send() {
     let mut scene = Scene::new().await;
     let before = scene.view().await;
