@@ -13,7 +13,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use mimi_hub_proto::components::{AppDataDictionary, AppDataUpdate};
-use mimi_hub_proto::mls::{Commit, CommitMessage, ProposalOrRef, Sender, Welcome};
+use mimi_hub_proto::mls::{CommitMessage, ProposalContent, ProposalOrRef, ProposalType, Sender, Welcome};
 use mimi_hub_proto::policy::{Actor, Change, RoomPolicy, authorize_together};
 use mimi_hub_proto::uri::{ProviderDomain, UserUri};
 use mimi_hub_proto::{ClientIdentity, GroupInfoOption};
@@ -26,7 +26,7 @@ use super::app_data;
 use super::event::{CommitAccepted, WelcomeAccepted};
 use super::group_info;
 use super::handshake::{self, UpdateRefusal};
-use super::state::{MemberChanges, PendingEffect, RoomState};
+use super::state::{MemberChanges, Pending, PendingEffect, RoomState};
 use crate::mls::crypto;
 
 /// A Commit that is accepted, with all that [`RoomState::advance_commit`] needs.
@@ -84,7 +84,7 @@ pub fn decide_commit(
     let committer = committer(state, message, source)?;
     let commit = message.commit();
     if !external {
-        includes_pending(state, commit)?;
+        includes_pending(state, message)?;
     }
     let inline = app_data::inline_updates(commit)?;
 
@@ -175,19 +175,37 @@ fn committer(
     Ok(identity)
 }
 
-/// 3. "The next time a client attempts to commit, the hub requires the client to include the cached proposals."
-fn includes_pending(state: &RoomState, commit: Commit<'_>) -> Result<(), UpdateRefusal> {
-    let included: BTreeSet<&[u8]> = commit
-        .proposals()
-        .filter_map(|proposal| match proposal {
-            ProposalOrRef::Reference(reference) => Some(reference),
-            ProposalOrRef::Proposal(_) => None,
-        })
-        .collect();
+/// 3. "The next time a client attempts to commit, the hub requires the client to include the cached proposals." Of Updates,
+/// those that RFC 9420, 12.2, forbids to include are not missed: the committer's own, and one of a leaf that goes.
+fn includes_pending(state: &RoomState, message: &CommitMessage) -> Result<(), UpdateRefusal> {
+    let mut included = BTreeSet::new();
+    let mut removed = BTreeSet::new();
+    for proposal in message.commit().proposals() {
+        match proposal {
+            ProposalOrRef::Reference(reference) => {
+                included.insert(reference);
+            }
+            ProposalOrRef::Proposal(proposal) if proposal.proposal_type() == ProposalType::Remove => {
+                if let Ok(ProposalContent::Remove(leaf)) = proposal.content() {
+                    removed.insert(leaf);
+                }
+            }
+            ProposalOrRef::Proposal(_) => {}
+        }
+    }
+    for pending in &state.pending {
+        if let PendingEffect::RemoveLeaf(leaf) = pending.effect {
+            removed.insert(leaf);
+        }
+    }
+    let needless = |pending: &Pending| match pending.effect {
+        PendingEffect::UpdateLeaf(leaf) => message.sender() == Sender::Member(leaf) || removed.contains(&leaf),
+        PendingEffect::RemoveLeaf(_) | PendingEffect::AppData(_) => false,
+    };
     let missing = state
         .pending
         .iter()
-        .filter(|pending| !included.contains(pending.reference.as_slice()))
+        .filter(|pending| !included.contains(pending.reference.as_slice()) && !needless(pending))
         .count();
     if missing > 0 {
         return Err(UpdateRefusal::not_allowed(format!(
@@ -205,7 +223,7 @@ fn stage(
 ) -> Result<(StagedCommit, app_data::Resolved), UpdateRefusal> {
     let pending = state.pending.iter().filter_map(|pending| match &pending.effect {
         PendingEffect::AppData(update) => Some(update.clone()),
-        PendingEffect::RemoveLeaf(_) | PendingEffect::Other => None,
+        PendingEffect::RemoveLeaf(_) | PendingEffect::UpdateLeaf(_) => None,
     });
     let resolved = app_data::resolve(state, pending.collect(), own)?;
     let staged = handshake::into_staged(state, processed, resolved.entries())?;

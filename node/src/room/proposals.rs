@@ -181,7 +181,10 @@ fn effect_of(
             if handshake::identity_of(update.leaf_node().credential())? != *sender {
                 return Err(UpdateRefusal::invalid("the updated leaf names another client"));
             }
-            Ok((PendingEffect::Other, Vec::new()))
+            match message.sender() {
+                Sender::Member(leaf) => Ok((PendingEffect::UpdateLeaf(leaf), Vec::new())),
+                _ => Err(UpdateRefusal::invalid("only members update themselves")),
+            }
         }
         Proposal::AppDataUpdate(_) => {
             let update = app_data::app_data_update(message.proposal())?;
@@ -196,21 +199,26 @@ fn effect_of(
     }
 }
 
-/// All that is pending must fit together: no leaf is removed twice, no user changed twice, and no user goes off the list
+/// All that is pending must fit together: no leaf is removed or updated twice, no user changed twice, and no user goes off the list
 /// while clients of it stay. Returns the users who leave.
 fn check_together(state: &RoomState, queued: &[(QueuedProposal, Pending)]) -> Result<Vec<UserUri>, UpdateRefusal> {
     let mut removed = BTreeSet::new();
+    let mut updated = BTreeSet::new();
     for pending in state.pending.iter().chain(queued.iter().map(|(_, pending)| pending)) {
-        if let PendingEffect::RemoveLeaf(leaf) = pending.effect
-            && !removed.insert(leaf)
-        {
-            return Err(invalid("this client's removal is pending already", &pending.reference));
+        let fresh = match pending.effect {
+            PendingEffect::RemoveLeaf(leaf) => removed.insert(leaf),
+            PendingEffect::UpdateLeaf(leaf) => updated.insert(leaf),
+            PendingEffect::AppData(_) => true,
+        };
+        if !fresh {
+            let reason = "the same change of this client is pending already";
+            return Err(invalid(reason, &pending.reference));
         }
     }
     let all = || state.pending.iter().chain(queued.iter().map(|(_, pending)| pending));
     let updates = all().filter_map(|pending| match &pending.effect {
         PendingEffect::AppData(update) => Some(update.clone()),
-        PendingEffect::RemoveLeaf(_) | PendingEffect::Other => None,
+        PendingEffect::RemoveLeaf(_) | PendingEffect::UpdateLeaf(_) => None,
     });
     let resolved = app_data::resolve(state, updates.collect(), Vec::new())?;
     let policy = resolved.after.as_ref().map_or(&state.policy, |(_, policy)| policy);

@@ -100,8 +100,8 @@ pub(crate) enum PendingEffect {
     RemoveLeaf(u32),
     /// Change a component.
     AppData(AppDataUpdate),
-    /// Add a client or update a leaf: nothing that other proposals could collide with.
-    Other,
+    /// Replace a leaf, which must stay the same client.
+    UpdateLeaf(u32),
 }
 
 /// Where a claimed KeyPackage came from.
