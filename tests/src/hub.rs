@@ -227,8 +227,10 @@ impl Hub {
     /// It does not run, or does not end.
     pub async fn stop(&mut self) -> Exit {
         let mut child = self.child.take().expect("it runs");
-        let pid = child.id().expect("it has not been waited for").to_string();
-        let sent = Command::new("kill").args(["-TERM", &pid]).status().await.unwrap();
+        let pid = child.id().expect("it has not been waited for");
+        // The shell's own `kill`: a program of that name is not everywhere.
+        let sent = Command::new("sh").args(["-c", &format!("kill -TERM {pid}")]).status();
+        let sent = sent.await.unwrap();
         assert!(sent.success());
         let status = tokio::time::timeout(STOP_MAX, child.wait()).await.expect("it stops");
         Exit {
