@@ -29,8 +29,8 @@ struct Client {
 }
 
 /// A room's group, in the hands of its first member.
-pub struct RoomGroup {
-    pub room: RoomUri,
+pub(crate) struct RoomGroup {
+    pub(crate) room: RoomUri,
     first: Client,
     group: MlsGroup,
 }
@@ -67,7 +67,7 @@ impl Client {
 
 impl RoomGroup {
     /// A group of `members` clients of as many users, all of a.example; `external_sender` is the hub's.
-    pub fn new(members: usize, external_sender: &[u8]) -> Self {
+    pub(crate) fn new(members: usize, external_sender: &[u8]) -> Self {
         let room: RoomUri = "mimi://a.example/r/clubhouse".parse().expect("a room URI");
         let clients: Vec<Client> = (0..members).map(Client::new).collect();
         let users: Vec<UserUri> = clients.iter().map(|client| client.identity.user().clone()).collect();
@@ -102,12 +102,12 @@ impl RoomGroup {
         RoomGroup { room, first, group }
     }
 
-    pub fn creator(&self) -> &UserUri {
+    pub(crate) fn creator(&self) -> &UserUri {
         self.first.identity.user()
     }
 
     /// What the first member hands the hub to make the room.
-    pub fn group_info_and_tree(&self) -> (GroupInfo, RatchetTree) {
+    pub(crate) fn group_info_and_tree(&self) -> (GroupInfo, RatchetTree) {
         let exported = self
             .group
             .export_group_info(self.first.provider.crypto(), &self.first.signer, false);
@@ -129,7 +129,7 @@ impl RoomGroup {
     }
 
     /// A Commit with a full path and nothing else, with its GroupInfo; the group stays in its epoch.
-    pub fn full_path_commit(&mut self) -> (CommitMessage, GroupInfoOption) {
+    pub(crate) fn full_path_commit(&mut self) -> (CommitMessage, GroupInfoOption) {
         let Client { provider, signer, .. } = &self.first;
         let bundle = self
             .group
@@ -158,7 +158,7 @@ impl RoomGroup {
     }
 
     /// An application message of 1 KiB.
-    pub fn message(&mut self) -> SubmitMessageRequest {
+    pub(crate) fn message(&mut self) -> SubmitMessageRequest {
         let Client {
             provider,
             signer,

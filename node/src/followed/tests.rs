@@ -66,11 +66,10 @@ impl World {
     fn ask(&mut self, request: FollowedRequest) -> Result<FollowedEvent, FollowedAnswer> {
         match self.0.ask(1, request) {
             Asked::Answer(answer) => Err(answer),
-            Asked::Accepted {
-                event: Event::Followed(event),
-                ..
-            } => Ok(event),
-            Asked::Accepted { event, .. } => panic!("{event:?}"),
+            Asked::Accepted { event, .. } => match *event {
+                Event::Followed(event) => Ok(event),
+                other => panic!("{other:?}"),
+            },
         }
     }
 
@@ -141,7 +140,7 @@ async fn a_message_is_stored_once_in_whatever_batches_it_comes() {
     world.notify(&[two.clone(), three.clone(), three.clone()]).unwrap();
     world.0.reload();
     assert_eq!(
-        world.notify(&[three.clone()]),
+        world.notify(std::slice::from_ref(&three)),
         Err(FollowedAnswer::Unchanged),
         "known from the store"
     );

@@ -175,8 +175,9 @@ fn committer(
     Ok(identity)
 }
 
-/// 3. "The next time a client attempts to commit, the hub requires the client to include the cached proposals." Of Updates,
-/// those that RFC 9420, 12.2, forbids to include are not missed: the committer's own, and one of a leaf that goes.
+/// 3. "The next time a client attempts to commit, the hub requires the client to include the cached proposals."
+///
+/// Updates that RFC 9420, 12.2, forbids to include are not missed: the committer's own, and one of a leaf that goes.
 fn includes_pending(state: &RoomState, message: &CommitMessage) -> Result<(), UpdateRefusal> {
     let mut included = BTreeSet::new();
     let mut removed = BTreeSet::new();

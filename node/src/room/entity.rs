@@ -410,3 +410,6 @@ impl From<UpdateRefusal> for UpdateRoomResponse {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

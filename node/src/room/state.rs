@@ -41,7 +41,8 @@ pub struct RoomLimits {
 pub struct Checkpoint {
     pub(crate) group: StoredGroup,
     pub(crate) group_info: ByteBuf,
-    pub(crate) key_packages: Vec<(ClaimedKeyPackage, ProviderDomain, UserUri)>,
+    /// Each with where it came from, and whether a Commit has used it.
+    pub(crate) key_packages: Vec<(ClaimedKeyPackage, ProviderDomain, UserUri, bool)>,
 }
 
 impl Checkpoint {
@@ -75,6 +76,8 @@ pub struct RoomState {
     pub(crate) leaving: BTreeSet<UserUri>,
     /// Claimed KeyPackages that no Commit has used yet, by KeyPackageRef.
     pub(crate) key_packages: HashMap<Vec<u8>, KeyPackageRoute>,
+    /// Those that one has used, for as long as they live: a provider that gives one out again does not make it fresh.
+    used: HashMap<Vec<u8>, KeyPackageRoute>,
     handshake_bytes: u64,
     /// Taken at the last Commit, to be proposed next.
     due: Option<Box<Checkpoint>>,
@@ -152,13 +155,17 @@ impl RoomState {
             pending: Vec::new(),
             leaving: BTreeSet::new(),
             key_packages: HashMap::new(),
+            used: HashMap::new(),
             handshake_bytes: 0,
             due: None,
         };
         let users: Vec<UserUri> = state.members.values().map(|identity| identity.user().clone()).collect();
         users.iter().for_each(|user| state.count_client(user));
-        for (package, provider, user) in checkpoint.key_packages {
+        for (package, provider, user, used) in checkpoint.key_packages {
             state.remember_key_package(&provider, &user, &package);
+            if used {
+                state.use_key_package(&package.reference);
+            }
         }
         Ok(state)
     }
@@ -216,7 +223,7 @@ impl RoomState {
             }
         }
         for reference in changes.used_key_packages {
-            self.key_packages.remove(&reference);
+            self.use_key_package(&reference);
         }
         if let Some((dictionary, policy)) = after {
             self.dictionary = dictionary;
@@ -234,12 +241,21 @@ impl RoomState {
         Ok(())
     }
 
+    fn use_key_package(&mut self, reference: &[u8]) {
+        if let Some((reference, route)) = self.key_packages.remove_entry(reference) {
+            self.used.insert(reference, route);
+        }
+    }
+
     pub(crate) fn remember_key_package(
         &mut self,
         provider: &ProviderDomain,
         user: &UserUri,
         package: &ClaimedKeyPackage,
     ) {
+        if self.used.contains_key(package.reference.as_slice()) {
+            return;
+        }
         let route = KeyPackageRoute {
             provider: provider.clone(),
             user: user.clone(),
@@ -251,8 +267,9 @@ impl RoomState {
 
     /// KeyPackages whose lifetime is over can no longer be used: a Welcome for them need not be routed.
     pub(crate) fn forget_expired_key_packages(&mut self, now_ms: u64) {
-        self.key_packages
-            .retain(|_, route| route.not_after_s.saturating_mul(1000) >= now_ms);
+        for packages in [&mut self.key_packages, &mut self.used] {
+            packages.retain(|_, route| route.not_after_s.saturating_mul(1000) >= now_ms);
+        }
     }
 
     /// A checkpoint that is due, once.
@@ -261,16 +278,17 @@ impl RoomState {
     }
 
     fn checkpoint(&self, group: StoredGroup) -> Checkpoint {
-        let mut key_packages: Vec<_> = self
-            .key_packages
-            .iter()
-            .map(|(reference, route)| {
+        let unused = self.key_packages.iter().map(|entry| (entry, false));
+        let used = self.used.iter().map(|entry| (entry, true));
+        let mut key_packages: Vec<_> = unused
+            .chain(used)
+            .map(|((reference, route), used)| {
                 let package = ClaimedKeyPackage {
                     reference: ByteBuf::from(reference.clone()),
                     client: route.client.clone(),
                     not_after_s: route.not_after_s,
                 };
-                (package, route.provider.clone(), route.user.clone())
+                (package, route.provider.clone(), route.user.clone(), used)
             })
             .collect();
         key_packages.sort_by(|one, other| one.0.reference.cmp(&other.0.reference));

@@ -48,6 +48,8 @@ pub(crate) struct Plan {
     pub(crate) pathless: bool,
     /// The committer's leaf names this client from now on.
     pub(crate) renamed: Option<ClientIdentity>,
+    /// Replace the group's extensions, by the same ones.
+    pub(crate) extensions: bool,
     /// Put the ratchet tree into the GroupInfo.
     pub(crate) tree_in_group_info: bool,
 }
@@ -183,6 +185,7 @@ impl Client {
             .with_group_context_extensions(extensions.unwrap())
             .with_capabilities(capabilities())
             .max_past_epochs(8)
+            .replace_old_group()
             .build(&self.provider, &self.signer, self.credential())
             .unwrap();
         let added: Vec<KeyPackage> = others.iter().map(|other| other.key_package()).collect();
@@ -219,6 +222,7 @@ impl Client {
         } = self;
         let group = group.as_mut().expect("a member");
         let extensions = group.extensions().clone();
+        let own = plan.proposals.clone();
         let mut builder = group
             .commit_builder()
             .consume_proposal_store(!plan.ignores_pending)
@@ -226,6 +230,9 @@ impl Client {
             .propose_adds(plan.adds)
             .propose_removals(plan.removes.into_iter().map(LeafNodeIndex::new))
             .add_proposals(plan.proposals);
+        if plan.extensions {
+            builder = builder.propose_group_context_extensions(extensions.clone()).unwrap();
+        }
         if let Some(renamed) = &plan.renamed {
             let leaf = LeafNodeParameters::builder().with_credential_with_key(credential(renamed, signer));
             builder = builder.leaf_node_parameters(leaf.build());
@@ -235,7 +242,15 @@ impl Client {
             .create_group_info(true)
             .use_ratchet_tree_extension(plan.tree_in_group_info);
         let mut updater = stage.app_data_dictionary_updater();
-        resolve(&extensions, stage.app_data_update_proposals(), &mut updater);
+        let own = own.iter().filter_map(|proposal| match proposal {
+            Proposal::AppDataUpdate(update) => Some(update.as_ref()),
+            _ => None,
+        });
+        if plan.ignores_pending {
+            resolve(&extensions, own, &mut updater);
+        } else {
+            resolve(&extensions, stage.app_data_update_proposals(), &mut updater);
+        }
         let changes = updater.changes();
         stage.with_app_data_dictionary_updates(changes);
         let built = stage

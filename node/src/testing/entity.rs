@@ -24,14 +24,14 @@ pub(crate) struct Driven<E> {
 /// What came of a request.
 #[derive(Debug)]
 pub(crate) enum Asked<A> {
-    Accepted { event: Event, reply: Vec<u8> },
+    Accepted { event: Box<Event>, reply: Vec<u8> },
     Answer(A),
 }
 
 impl<A: std::fmt::Debug> Asked<A> {
     pub(crate) fn accepted(self) -> (Event, Vec<u8>) {
         match self {
-            Asked::Accepted { event, reply } => (event, reply),
+            Asked::Accepted { event, reply } => (*event, reply),
             Asked::Answer(answer) => panic!("{answer:?}"),
         }
     }
@@ -64,11 +64,15 @@ impl<E: Entity> Driven<E> {
         match self.entity.decide(self.head.last_seq + 1, at_ms, request).unwrap() {
             Decision::Answer(answer) => Asked::Answer(answer),
             Decision::Accept { event, reply } => {
-                self.apply(at_ms, event.clone(), reply.clone());
+                let accepted = event.clone();
+                self.apply(at_ms, event, reply.clone());
                 if let Some(event) = self.entity.follow_up() {
                     self.apply(at_ms, event, Vec::new());
                 }
-                Asked::Accepted { event, reply }
+                Asked::Accepted {
+                    event: Box::new(accepted),
+                    reply,
+                }
             }
         }
     }

@@ -6,7 +6,6 @@ use actix::{Arbiter, ArbiterHandle, System};
 use mimi_hub_cluster::{
     ApplyError, Cluster, ClusterConfig, EntryMeta, Leadership, NodeId, ShardId, ShardTxn, StateMachine,
 };
-use mimi_hub_proto::uri::ProviderDomain;
 use mimi_hub_storage::{ClusterId, MemoryLog, MemoryStore};
 
 use crate::config::Config;
@@ -15,10 +14,6 @@ use crate::machine::Machine;
 use crate::mls::hub_keys::HubKeys;
 use crate::peer::PeerClient;
 use crate::tls::testing::{Ca, tls};
-
-pub(crate) fn domain() -> ProviderDomain {
-    "a.example".parse().unwrap()
-}
 
 /// The configuration of a.example.
 pub(crate) fn config() -> Config {

@@ -1,0 +1,11 @@
+//! A hosted room between real MLS clients.
+
+mod bundles;
+mod commits;
+mod creation;
+mod key_material;
+mod membership;
+mod messages;
+mod properties;
+mod proposals;
+mod world;

@@ -1,0 +1,205 @@
+//! Making a room (draft-ietf-mimi-protocol, 3.1 and 7).
+
+use mimi_hub_proto::mls::{GroupInfo, RatchetTree};
+use mimi_hub_proto::tls;
+use mimi_hub_proto::uri::UserUri;
+use openmls::prelude::ExternalSender;
+use openmls_traits::types::SignatureScheme;
+use tls_codec::Deserialize as _;
+
+use super::world::{World, room_uri, user};
+use crate::command::Event;
+use crate::entity::EntityId;
+use crate::mls::hub_keys::HubKeys;
+use crate::room::entity::{HostedRoom, RoomAnswer, RoomRequest};
+use crate::room::event::RoomEvent;
+use crate::testing::client::Client;
+use crate::testing::entity::{Asked, Driven};
+use crate::testing::hub::{TestHub, config};
+use crate::testing::roles::{ADMIN, MEMBER};
+
+struct Making {
+    hub: TestHub,
+    room: Driven<HostedRoom>,
+    alice: Client,
+}
+
+impl Making {
+    async fn new() -> Self {
+        let hub = TestHub::start(config()).await;
+        let room = Driven::new(&hub.hub, EntityId::Room(room_uri()));
+        Making {
+            hub,
+            room,
+            alice: Client::new(&user("alice@a.example"), 1),
+        }
+    }
+
+    fn sender(&self) -> Vec<u8> {
+        self.hub.hub.keys().external_sender(SignatureScheme::ED25519).unwrap()
+    }
+
+    /// alice's group with these participants and clients.
+    fn group(&mut self, participants: &[(UserUri, u32)], others: &[&Client]) -> (GroupInfo, RatchetTree) {
+        let sender = self.sender();
+        self.alice.create(&room_uri(), &sender, participants, others)
+    }
+
+    fn ask(&mut self, creator: &str, (group_info, ratchet_tree): (GroupInfo, RatchetTree)) -> Asked<RoomAnswer> {
+        let creator = user(creator);
+        self.room.ask(
+            1_000,
+            RoomRequest::Create {
+                creator,
+                group_info,
+                ratchet_tree,
+            },
+        )
+    }
+
+    #[track_caller]
+    fn refused(&mut self, creator: &str, group: (GroupInfo, RatchetTree), wanted: &str) {
+        match self.ask(creator, group).answer() {
+            RoomAnswer::CreateRefused(reason) => assert!(reason.contains(wanted), "{reason}"),
+            other => panic!("{other:?}"),
+        }
+        assert!(
+            self.room.entity.state.is_none() && self.room.last_seq() == 0,
+            "nothing is made"
+        );
+    }
+}
+
+fn alice() -> (UserUri, u32) {
+    (user("alice@a.example"), ADMIN)
+}
+
+#[tokio::test]
+async fn a_room_is_made_of_its_first_clients_group() {
+    let mut making = Making::new().await;
+    let second = Client::new(&user("alice@a.example"), 2);
+    let adam = Client::new(&user("adam@a.example"), 1);
+    let participants = [
+        alice(),
+        (user("adam@a.example"), MEMBER),
+        (user("bob@b.example"), MEMBER),
+    ];
+    let group = making.group(&participants, &[&second, &adam]);
+    let (event, reply) = making.ask("alice@a.example", group).accepted();
+    assert_eq!(reply, br#"{"acceptedTimestamp":1000}"#);
+    let Event::Room(RoomEvent::Created { joined, .. }) = event else {
+        panic!("another event")
+    };
+    assert_eq!(joined, [user("adam@a.example"), user("alice@a.example")]);
+    let state = making.room.entity.state.as_ref().unwrap();
+    assert_eq!((state.epoch(), state.members.len()), (1, 3));
+    assert!(
+        state.policy.role_of(&user("bob@b.example")).is_some(),
+        "on the list, to be added later"
+    );
+    assert_eq!(
+        super::world::digest(&making.room.entity),
+        super::world::digest(&making.room.rebuilt())
+    );
+}
+
+#[tokio::test]
+async fn a_room_is_made_once() {
+    let (_hub, mut world) = World::new().await;
+    let before = super::world::digest(&world.room.entity);
+    let alice = &world.people[0];
+    let (group_info, ratchet_tree) = (alice.export_group_info(false), alice.ratchet_tree());
+    let creator = user("alice@a.example");
+    let asked = world.ask(RoomRequest::Create {
+        creator,
+        group_info,
+        ratchet_tree,
+    });
+    assert!(matches!(asked.answer(), RoomAnswer::Exists));
+    assert_eq!(before, super::world::digest(&world.room.entity));
+}
+
+#[tokio::test]
+async fn before_it_is_made_there_is_no_room() {
+    let mut making = Making::new().await;
+    assert!(matches!(
+        making.room.ask(1, RoomRequest::View).answer(),
+        RoomAnswer::NoSuchRoom
+    ));
+}
+
+#[tokio::test]
+async fn the_group_info_comes_without_the_tree() {
+    let mut making = Making::new().await;
+    let (_, tree) = making.group(&[alice()], &[]);
+    let with_tree = making.alice.export_group_info(true);
+    making.refused("alice@a.example", (with_tree, tree), "contains the ratchet tree");
+}
+
+#[tokio::test]
+async fn the_groups_id_is_that_of_the_room() {
+    let mut making = Making::new().await;
+    let sender = ExternalSender::tls_deserialize_exact(making.sender()).unwrap();
+    let group = making
+        .alice
+        .create_with("mimi://a.example/g/other", vec![sender], &[alice()], &[]);
+    making.refused("alice@a.example", group, "the group's id is not");
+}
+
+/// draft-ietf-mimi-protocol, 7.4: "That extension MUST contain at least the Certificate of the Hub."
+#[tokio::test]
+async fn the_hub_is_an_external_sender() {
+    let mut making = Making::new().await;
+    let group_id = room_uri().group_uri();
+    let group = making.alice.create_with(group_id.as_str(), Vec::new(), &[alice()], &[]);
+    making.refused("alice@a.example", group, "external_senders");
+    let stranger = HubKeys::ephemeral(&"a.example".parse().unwrap()).unwrap();
+    let stranger = stranger.external_sender(SignatureScheme::ED25519).unwrap();
+    let stranger = ExternalSender::tls_deserialize_exact(stranger).unwrap();
+    let group = making
+        .alice
+        .create_with(group_id.as_str(), vec![stranger.clone()], &[alice()], &[]);
+    making.refused("alice@a.example", group, "external_senders");
+    let ours = ExternalSender::tls_deserialize_exact(making.sender()).unwrap();
+    let group = making
+        .alice
+        .create_with(group_id.as_str(), vec![stranger, ours], &[alice()], &[]);
+    making.ask("alice@a.example", group).accepted();
+}
+
+#[tokio::test]
+async fn who_makes_a_room_is_in_it() {
+    let mut making = Making::new().await;
+    let group = making.group(&[alice(), (user("adam@a.example"), ADMIN)], &[]);
+    making.refused("adam@a.example", group, "has no client in the group");
+}
+
+/// Their KeyPackages have not come through this hub.
+#[tokio::test]
+async fn nobody_of_another_provider_is_in_the_first_group() {
+    let mut making = Making::new().await;
+    let bob = Client::new(&user("bob@b.example"), 1);
+    let group = making.group(&[alice(), (user("bob@b.example"), MEMBER)], &[&bob]);
+    making.refused("alice@a.example", group, "is of another provider");
+}
+
+#[tokio::test]
+async fn every_client_of_the_first_group_is_of_a_participant() {
+    let mut making = Making::new().await;
+    let adam = Client::new(&user("adam@a.example"), 1);
+    let group = making.group(&[alice()], &[&adam]);
+    making.refused("alice@a.example", group, "not on the participant list");
+}
+
+#[tokio::test]
+async fn the_first_group_is_checked() {
+    let mut making = Making::new().await;
+    let second = Client::new(&user("alice@a.example"), 2);
+    let (group_info, tree) = making.group(&[alice()], &[&second]);
+    let mut octets = group_info.as_bytes().to_vec();
+    *octets.last_mut().unwrap() ^= 1;
+    let forged = tls::decode_exact(&octets).unwrap();
+    making.refused("alice@a.example", (forged, tree), "the group is not valid");
+    let (_, other_tree) = making.group(&[alice()], &[]);
+    making.refused("alice@a.example", (group_info, other_tree), "the group is not valid");
+}
