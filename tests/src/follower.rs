@@ -70,6 +70,8 @@ struct Shared {
     directory: Directory,
     script: Mutex<Script>,
     deliveries: Mutex<Vec<Delivery>>,
+    /// The answer to every request for key material: status and body.
+    key_material: Mutex<(u16, Vec<u8>)>,
     /// Requests seen, answered or not.
     seen: Mutex<usize>,
     arrived: Notify,
@@ -118,6 +120,7 @@ impl Follower {
                 directory,
                 script: Mutex::new(Box::new(|_| Reply::status(201))),
                 deliveries: Mutex::default(),
+                key_material: Mutex::new((404, Vec::new())),
                 seen: Mutex::default(),
                 arrived: Notify::new(),
             }),
@@ -136,6 +139,14 @@ impl Follower {
         *self.shared.script.lock().unwrap() = Box::new(script);
     }
 
+    /// From now on, every request for key material is answered with this.
+    ///
+    /// # Panics
+    /// A test has panicked while it changed the answer.
+    pub fn answer_key_material_with(&self, status: u16, body: Vec<u8>) {
+        *self.shared.key_material.lock().unwrap() = (status, body);
+    }
+
     /// Opens the listener.
     ///
     /// # Panics
@@ -144,6 +155,7 @@ impl Follower {
         let router = Router::new()
             .route(WELL_KNOWN_DIRECTORY, get(directory))
             .route("/v1/notify/{*room}", post(notify))
+            .route("/v1/keyMaterial/{*user}", post(key_material))
             .with_state(Arc::clone(&self.shared));
         let socket = TcpListener::bind(self.address).await.unwrap();
         self.serving = Some(tokio::spawn(serve(socket, self.tls.clone(), router)));
@@ -233,6 +245,12 @@ async fn serve(socket: TcpListener, tls: TlsAcceptor, router: Router) {
 
 async fn directory(State(shared): State<Arc<Shared>>) -> axum::Json<Directory> {
     axum::Json(shared.directory.clone())
+}
+
+async fn key_material(State(shared): State<Arc<Shared>>) -> Response {
+    let (status, body) = shared.key_material.lock().unwrap().clone();
+    let status = StatusCode::from_u16(status).unwrap();
+    (status, [("content-type", "application/mimi")], body).into_response()
 }
 
 async fn notify(State(shared): State<Arc<Shared>>, Path(room): Path<String>, body: Bytes) -> Response {

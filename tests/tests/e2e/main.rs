@@ -9,6 +9,7 @@
 mod bodies;
 mod delivery;
 mod group_info;
+mod hostile_provider;
 mod identity;
 mod key_material;
 mod leave;
