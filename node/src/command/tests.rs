@@ -47,7 +47,7 @@ fn checkpoint() -> Box<Checkpoint> {
     let package = claimed();
     checkpoint
         .key_packages
-        .push((package, b_example(), "mimi://b.example/u/bob".parse().unwrap()));
+        .push((package, b_example(), "mimi://b.example/u/bob".parse().unwrap(), true));
     Box::new(checkpoint)
 }
 

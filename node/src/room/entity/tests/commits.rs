@@ -299,7 +299,13 @@ async fn a_key_package_was_claimed_through_this_hub() {
 /// 6.
 #[tokio::test]
 async fn a_key_package_is_used_once() {
-    let (_hub, mut world) = World::new().await;
+    for checkpoint_bytes in [1, 1 << 20] {
+        used_once(checkpoint_bytes).await;
+    }
+}
+
+async fn used_once(checkpoint_bytes: u64) {
+    let (_hub, mut world) = World::configured(|config| config.room.checkpoint_handshake_bytes = checkpoint_bytes).await;
     let bob = Client::new(&user("bob@b.example"), 1);
     let key_package = world.claim(&bob);
     world.people.push(bob);
@@ -310,10 +316,16 @@ async fn a_key_package_is_used_once() {
     let leaves = world.leaves(1);
     world.commit(ALICE, Plan::default().remove(leaves)).unwrap();
     world.room.reload();
-    world
-        .commit(ALICE, Plan::default().add([key_package]))
-        .unwrap_err()
-        .invalid("was used before");
+    // Its provider gives it out once more.
+    let bob = Client::new(&user("bob@b.example"), 1);
+    for _ in 0..2 {
+        world.claimed(&bob, &key_package);
+        let refused = world
+            .commit(ALICE, Plan::default().add([key_package.clone()]))
+            .unwrap_err();
+        refused.invalid("was used before");
+        world.room.reload();
+    }
     let fresh = world.people[1].key_package();
     world
         .commit(ALICE, Plan::default().add([fresh]))

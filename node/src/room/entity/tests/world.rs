@@ -114,14 +114,18 @@ impl World {
     /// The hub hears of a KeyPackage that this client has given out for the room.
     pub(super) fn claim(&mut self, client: &Client) -> KeyPackage {
         let key_package = client.key_package();
+        self.claimed(client, &key_package);
+        key_package
+    }
+
+    pub(super) fn claimed(&mut self, client: &Client, key_package: &KeyPackage) {
         let entry = ClientKeyMaterial {
             client_uri: client.identity.client().clone(),
-            outcome: ClientKeyMaterialOutcome::Success(wire_key_package(&key_package)),
+            outcome: ClientKeyMaterialOutcome::Success(wire_key_package(key_package)),
         };
         let response = KeyMaterialResponse::from_clients(client.user().clone(), vec![entry]).unwrap();
         let provider = client.user().provider();
         self.ask(RoomRequest::Claimed { provider, response }).accepted();
-        key_package
     }
 
     /// The administrator adds a user with one client.
