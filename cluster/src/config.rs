@@ -33,8 +33,8 @@ pub struct ClusterConfig {
     pub tick: Duration,
     /// Ticks between heartbeats of a leader.
     pub heartbeat_ticks: usize,
-    /// Ticks without a leader after which a replica campaigns: drawn anew for every term from `election_ticks` up to twice
-    /// as many.
+    /// Ticks without a leader after which a replica campaigns: drawn anew for every term between `election_ticks` and
+    /// twice as many.
     pub election_ticks: usize,
     /// Seeds those draws, together with the node, the shard and the term.
     pub seed: u64,
@@ -54,6 +54,10 @@ pub struct ClusterConfig {
     pub flush_interval: Duration,
     /// Applied entries per shard that stay in the log beyond what the state store needs.
     pub keep_entries: u64,
+    /// Entries per shard that stay in the log for a replica that lags or is away. One that lacks more gets a snapshot.
+    pub max_lag_entries: u64,
+    /// Bytes of a shard's keys and values that a snapshot may hold. It is held in memory, here and where it goes.
+    pub max_snapshot_bytes: u64,
     /// How long a stop waits for proposals under way.
     pub stop_grace: Duration,
     /// What happens when a group or a store is broken.
@@ -70,7 +74,7 @@ impl ClusterConfig {
             shards,
             tick: Duration::from_millis(50),
             heartbeat_ticks: 2,
-            election_ticks: 10,
+            election_ticks: 6,
             seed: u64::from_be_bytes([0x6d, 0x69, 0x6d, 0x69, 0x2d, 0x68, 0x75, 0x62]),
             max_queued: 16 << 10,
             max_queued_bytes: 64 << 20,
@@ -80,6 +84,8 @@ impl ClusterConfig {
             entry_cache_bytes: 256 << 10,
             flush_interval: Duration::from_secs(1),
             keep_entries: 1 << 10,
+            max_lag_entries: 8 << 10,
+            max_snapshot_bytes: 2 << 30,
             stop_grace: Duration::from_secs(5),
             fatal: FatalHook::default(),
         }
@@ -131,7 +137,7 @@ mod tests {
         assert_eq!(
             refused(|c| c.heartbeat_ticks = 10),
             ConfigError::ElectionTicks {
-                election: 10,
+                election: 6,
                 heartbeat: 10
             }
         );

@@ -88,6 +88,39 @@ pub enum ConfigError {
     ZeroTick,
 }
 
+/// The network between nodes did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum NetworkError {
+    /// There is no CA, so that no peer could prove itself.
+    #[error("the cluster CA file holds no certificate: give it the certificate that signed those of the nodes")]
+    NoCa,
+    /// The node has nothing to prove itself with.
+    #[error("the file of the node's certificate holds none")]
+    NoCertificate,
+    /// A PEM file does not read.
+    #[error("{part} does not read: {source}")]
+    Pem {
+        /// Which file.
+        part: &'static str,
+        /// What is wrong with it.
+        source: rustls::pki_types::pem::Error,
+    },
+    /// The system gives no random numbers.
+    #[error("the system gives no random numbers")]
+    Random,
+    /// The certificate and the key, or their kinds, do not fit.
+    #[error("the certificates cannot be used: {0}")]
+    Tls(#[from] rustls::Error),
+    /// The certificate is that of another node.
+    #[error("the certificate is not for `{name}`: node {node} needs its own, signed by the cluster CA for that name")]
+    WrongCertificate {
+        /// This node.
+        node: NodeId,
+        /// The name that its certificate has to be for.
+        name: String,
+    },
+}
+
 /// Why a proposal or a read was not carried out, or may not have been.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ProposeError {

@@ -7,8 +7,9 @@
 //! |---|---|
 //! | `core` | sans-IO: every group of this node, `step(now, inputs) -> outputs`; no clock, disk, socket, thread or randomness |
 //! | `runtime` | the threads around it: the worker (log), the applier (state store), the flusher (durability of the state store, compaction), and the [`Cluster`] handle |
+//! | `snapshot` | a shard's state as something that can be sent |
 //! | `recovery` | from what the stores hold to what the core starts with |
-//! | `transport` | frames between nodes, and who carries them |
+//! | `transport` | what passes between nodes, and who carries it: [`ClusterNetwork`], mutually authenticated TLS |
 //! | `machine` | what the owner implements, and the transaction it writes through |
 //! | `keys` | where a shard's keys lie in the one key space |
 //!
@@ -27,16 +28,21 @@ mod fatal;
 mod keys;
 mod machine;
 mod reader;
+mod records;
 mod recovery;
 mod runtime;
 mod shard;
+mod snapshot;
 mod transport;
 
 pub use config::{ClusterConfig, NodeId};
-pub use error::{ApplyError, ClusterError, ConfigError, ProposeError};
+pub use error::{ApplyError, ClusterError, ConfigError, NetworkError, ProposeError};
 pub use fatal::{Fatal, FatalHook};
 pub use machine::{EntryMeta, Leadership, ShardTxn, StateMachine, StateWriter};
 pub use reader::ShardReader;
-pub use runtime::{Cluster, ClusterStatus, Outcome, Proposal, ShardStatus};
+pub use runtime::{Cluster, ClusterStatus, Delivery, Outcome, Proposal, ShardStatus};
 pub use shard::{ShardId, shard_of};
-pub use transport::{DeliverError, Transport};
+pub use transport::{
+    BulkReply, ClusterNetwork, ClusterTls, DeliverError, ForwardError, HandlerFuture, NetworkConfig, NetworkLimits,
+    PeerStatus, RequestHandler, Transport, node_name,
+};

@@ -116,9 +116,10 @@ impl<'a> StateWriter<'a> {
         self.bytes
     }
 
-    /// Records how far `shard` is applied.
-    pub(crate) fn set_applied(&mut self, shard: ShardId, index: u64) {
-        self.writes.insert(keys::applied(shard), Some(encode_applied(index)));
+    /// Records how far `shard` is applied, and the term there.
+    pub(crate) fn set_applied(&mut self, shard: ShardId, index: u64, term: u64) {
+        self.writes
+            .insert(keys::applied(shard), Some(encode_applied(index, term)));
     }
 }
 
@@ -159,16 +160,19 @@ impl ShardTxn<'_> {
     }
 }
 
-/// Format version 1: the version, and the index in big endian.
-fn encode_applied(index: u64) -> Vec<u8> {
+/// Format version 1: the version, index and term in big endian.
+pub(crate) fn encode_applied(index: u64, term: u64) -> Vec<u8> {
     let mut bytes = vec![1];
     bytes.extend_from_slice(&index.to_be_bytes());
+    bytes.extend_from_slice(&term.to_be_bytes());
     bytes
 }
 
-/// Reads what [`StateWriter::set_applied`] wrote.
-pub(crate) fn decode_applied(bytes: &[u8]) -> Option<u64> {
-    bytes.strip_prefix(&[1])?.try_into().ok().map(u64::from_be_bytes)
+/// Reads what [`encode_applied`] laid out: index and term.
+pub(crate) fn decode_applied(bytes: &[u8]) -> Option<(u64, u64)> {
+    let (index, term) = bytes.strip_prefix(&[1])?.split_at_checked(8)?;
+    let number = |bytes: &[u8]| bytes.try_into().ok().map(u64::from_be_bytes);
+    Some((number(index)?, number(term)?))
 }
 
 #[cfg(test)]
@@ -198,8 +202,11 @@ mod tests {
 
     #[test]
     fn the_applied_index_reads_as_written() {
-        assert_eq!(decode_applied(&encode_applied(u64::MAX - 1)), Some(u64::MAX - 1));
-        for wrong in [&b""[..], &[1], &[2, 0, 0, 0, 0, 0, 0, 0, 1], &[1; 10]] {
+        assert_eq!(
+            decode_applied(&encode_applied(u64::MAX - 1, 7)),
+            Some((u64::MAX - 1, 7))
+        );
+        for wrong in [&b""[..], &[1], &[2; 17], &[1; 9], &[1; 16], &[1; 18]] {
             assert_eq!(decode_applied(wrong), None);
         }
     }

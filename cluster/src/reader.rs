@@ -68,7 +68,7 @@ mod tests {
         let store = Arc::new(MemoryStore::default());
         let mut writer = StateWriter::new(store.as_ref());
         for shard in [0, 1, 2] {
-            writer.set_applied(ShardId(shard), 9);
+            writer.set_applied(ShardId(shard), 9, 1);
             for key in ["a1", "a2", "b1"] {
                 writer.txn(ShardId(shard)).put(key.as_bytes(), vec![shard as u8]);
             }

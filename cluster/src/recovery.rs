@@ -5,7 +5,6 @@
 //! was lost or replaced.
 
 use mimi_hub_storage::{Durability, GroupId, LogBatch, LogStart, LogStore, StateStore};
-use protobuf::Message;
 use raft::eraftpb::{ConfState, HardState};
 
 use crate::config::ClusterConfig;
@@ -13,12 +12,8 @@ use crate::core::{GroupStart, group_id};
 use crate::error::ClusterError;
 use crate::keys;
 use crate::machine::decode_applied;
+use crate::records::{self, CLUSTER_GROUP, MEMBERS, RESTORE, SHARD_COUNT};
 use crate::shard::ShardId;
-
-/// The cluster's own group: it holds records, not a log.
-const CLUSTER_GROUP: GroupId = 0;
-const SHARD_COUNT: &[u8] = b"shards";
-const MEMBERS: &[u8] = b"members";
 
 /// Every group's log begins after this position. Not at 0, so that a replica that joins empty-handed cannot mistake a log
 /// for one it could take from its first entry on: it lacks the members.
@@ -62,9 +57,7 @@ fn create(config: &ClusterConfig, log: &dyn LogStore) -> Result<(), ClusterError
     };
     let mut batch = LogBatch::default();
     for shard in (0..config.shards).map(ShardId) {
-        let members = members
-            .write_to_bytes()
-            .map_err(|_| ClusterError::Record { shard, name: "members" })?;
+        let members = records::encode_members(&members);
         let write = batch.group(group_id(shard));
         write.reset = Some(BEGINNING);
         write.hard_state = Some(HardState {
@@ -84,14 +77,19 @@ fn create(config: &ClusterConfig, log: &dyn LogStore) -> Result<(), ClusterError
 
 fn recover_group(shard: ShardId, log: &dyn LogStore, state: &dyn StateStore) -> Result<GroupStart, ClusterError> {
     let group = group_id(shard);
-    let members = log.record(group, MEMBERS)?;
     let unreadable = || ClusterError::Record { shard, name: "members" };
+    let applied = match state.get(&keys::applied(shard))? {
+        Some(bytes) => Some(decode_applied(&bytes).ok_or(ClusterError::Record { shard, name: "applied" })?),
+        None => None,
+    };
+    finish_restore(shard, log, applied)?;
+    let members = log.record(group, MEMBERS)?;
     let conf_state = members
-        .and_then(|bytes| ConfState::parse_from_bytes(&bytes).ok())
+        .and_then(|bytes| records::decode_members(&bytes))
         .ok_or_else(unreadable)?;
     let found = log.group(group)?.ok_or_else(unreadable)?;
-    let applied = match state.get(&keys::applied(shard))? {
-        Some(bytes) => decode_applied(&bytes).ok_or(ClusterError::Record { shard, name: "applied" })?,
+    let applied = match applied {
+        Some((index, _)) => index,
         None if found.start == BEGINNING => BEGINNING.index,
         None => 0,
     };
@@ -115,6 +113,34 @@ fn recover_group(shard: ShardId, log: &dyn LogStore, state: &dyn StateStore) -> 
         applied,
         tail,
     })
+}
+
+/// Ends what a crash has interrupted while a snapshot was being installed (see `core::restore`): when the state store has
+/// taken it, the log begins anew behind it; when not, it is as if it had never come.
+fn finish_restore(shard: ShardId, log: &dyn LogStore, applied: Option<(u64, u64)>) -> Result<(), ClusterError> {
+    let group = group_id(shard);
+    let Some(bytes) = log.record(group, RESTORE)? else {
+        return Ok(());
+    };
+    let (start, members) = records::decode_restore(&bytes).ok_or(ClusterError::Record { shard, name: "restore" })?;
+    let mut batch = LogBatch::default();
+    let write = batch.group(group);
+    write.records.push((RESTORE.to_vec(), None));
+    if applied == Some((start.index, start.term)) {
+        let mut hard_state = log.group(group)?.unwrap_or_default().hard_state;
+        if hard_state.term < start.term {
+            // It has not said anything in that term yet.
+            hard_state.term = start.term;
+            hard_state.vote = 0;
+        }
+        hard_state.commit = start.index;
+        write.reset = Some(start);
+        write.hard_state = Some(hard_state);
+        write
+            .records
+            .push((MEMBERS.to_vec(), Some(records::encode_members(&members))));
+    }
+    Ok(log.append(batch, Durability::Synced)?)
 }
 
 /// The first index of each term from `start` up to `last`. Terms never fall along a log, so each is found by bisection: a
@@ -202,7 +228,7 @@ mod tests {
         log.append(batch, Durability::Synced).unwrap();
         let applied = |index| {
             let mut writer = StateWriter::new(&state);
-            writer.set_applied(ShardId(0), index);
+            writer.set_applied(ShardId(0), index, 2);
             writer.commit().unwrap();
             recover(&config(1), &log, &state)
         };
@@ -225,6 +251,46 @@ mod tests {
         }
         for (index, tail) in [(5, 4), (7, 2), (9, 0)] {
             assert_eq!(applied(index).unwrap()[0].tail.len(), tail);
+        }
+    }
+
+    #[test]
+    fn a_snapshot_whose_installation_a_crash_interrupted_is_there_whole_or_not_at_all() {
+        let shard = ShardId(0);
+        let start = LogStart { index: 40, term: 7 };
+        let members = ConfState {
+            voters: vec![1, 2],
+            ..ConfState::default()
+        };
+        for taken in [false, true] {
+            let (log, state) = (MemoryLog::default(), MemoryStore::default());
+            recover(&config(1), &log, &state).unwrap();
+            let mut batch = LogBatch::default();
+            let write = batch.group(group_id(shard));
+            write.entries = vec![Entry {
+                index: 2,
+                term: 2,
+                ..Entry::default()
+            }];
+            let note = records::encode_restore(start, &members);
+            write.records.push((RESTORE.to_vec(), Some(note)));
+            log.append(batch, Durability::Synced).unwrap();
+            if taken {
+                let mut writer = StateWriter::new(&state);
+                writer.set_applied(shard, start.index, start.term);
+                writer.commit().unwrap();
+            }
+            let check = |log: &MemoryLog| {
+                let group = recover(&config(1), log, &state).unwrap().remove(0);
+                let expected = if taken { (start, 40, 0) } else { (BEGINNING, 1, 1) };
+                assert_eq!((group.start, group.applied, group.tail.len()), expected);
+                assert_eq!(group.conf_state.voters, if taken { vec![1, 2] } else { vec![1] });
+                assert_eq!(group.hard_state.term, if taken { 7 } else { 1 });
+                assert_eq!(log.record(group_id(shard), RESTORE).unwrap(), None);
+            };
+            check(&log);
+            // What that repaired is durable.
+            check(&log.crash());
         }
     }
 

@@ -42,6 +42,9 @@ pub struct Config {
     pub federation: FederationConfig,
     /// `[local]`
     pub local: LocalConfig,
+    /// `[cluster]`: this node's part in a cluster of several; absent where there is one node.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cluster: Option<NodeConfig>,
     /// `[peers."b.example"]`: how to reach single hosts, by name.
     #[serde(default)]
     pub peers: BTreeMap<ProviderDomain, PeerConfig>,
@@ -118,11 +121,46 @@ pub struct LocalConfig {
     pub client_ca: PathBuf,
 }
 
+/// One node among several. All nodes of a cluster serve the same domains and have the same number of shards.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct NodeConfig {
+    /// This node's number, from 1, for life.
+    pub node: u64,
+    /// Address and port to listen on for the other nodes.
+    pub listen: SocketAddr,
+    /// Where all nodes are, this one among them: number to `host:port`. Each holds a replica of every shard.
+    pub nodes: BTreeMap<String, String>,
+    /// PEM: this node's certificate, for `node-<number>.cluster.internal`, server and client.
+    pub certificate: PathBuf,
+    /// PEM: the key of `certificate`.
+    pub private_key: PathBuf,
+    /// PEM: the cluster's own CA. Whoever holds a certificate of it is a node.
+    pub ca: PathBuf,
+    /// The hub's MLS keys, the same for all nodes: made by the first that starts, in a place that all can reach, or
+    /// distributed by the operator.
+    pub hub_keys: PathBuf,
+}
+
+impl NodeConfig {
+    /// The nodes by their numbers; `None` when one is not a number from 1.
+    pub(crate) fn numbered(&self) -> Option<BTreeMap<u64, &str>> {
+        self.nodes
+            .iter()
+            .map(|(number, address)| {
+                let number = number.parse().ok().filter(|number| *number > 0)?;
+                Some((number, address.as_str()))
+            })
+            .collect()
+    }
+}
+
 /// How to reach one host, in place of what DNS says.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct PeerConfig {
-    /// `host:port` to dial; the name that TLS checks stays that of the peer.
+    /// `host:port` to dial, or several, separated by commas: a provider's nodes, of which the first that takes the
+    /// connection is used. The name that TLS checks stays that of the peer.
     pub address: String,
 }
 

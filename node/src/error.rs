@@ -83,6 +83,12 @@ pub enum NodeError {
     /// A record in the store is not readable.
     #[error(transparent)]
     Format(#[from] crate::command::FormatError),
+    /// The way to the other nodes cannot be set up.
+    #[error(transparent)]
+    Network(#[from] mimi_hub_cluster::NetworkError),
+    /// A node's number is none.
+    #[error("cluster.nodes: nodes are numbered from 1")]
+    Nodes,
     /// The hub's MLS keys are not usable.
     #[error(transparent)]
     HubKeys(#[from] crate::mls::hub_keys::HubKeysError),

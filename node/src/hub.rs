@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use actix::ArbiterHandle;
-use mimi_hub_cluster::{Cluster, ShardId, shard_of};
+use mimi_hub_cluster::{Cluster, ClusterNetwork, ShardId, shard_of};
 use mimi_hub_proto::uri::{ProviderDomain, RoomUri, UserUri};
 use tokio::runtime::Handle;
 
@@ -28,6 +28,8 @@ pub(crate) struct Hub {
     config: Config,
     keys: HubKeys,
     cluster: Cluster,
+    /// The way to the other nodes, if there are any.
+    network: Option<Arc<ClusterNetwork>>,
     peers: PeerClient,
     runtime: Handle,
     rooms: Registry<HostedRoom>,
@@ -42,6 +44,7 @@ impl Hub {
         config: Config,
         keys: HubKeys,
         cluster: Cluster,
+        network: Option<Arc<ClusterNetwork>>,
         peers: PeerClient,
         arbiters: &[ArbiterHandle],
     ) -> Arc<Self> {
@@ -49,6 +52,7 @@ impl Hub {
             config,
             keys,
             cluster,
+            network,
             peers,
             runtime: Handle::current(),
             rooms: Registry::new(arbiters.to_vec()),
@@ -69,6 +73,22 @@ impl Hub {
 
     pub(crate) fn cluster(&self) -> &Cluster {
         &self.cluster
+    }
+
+    pub(crate) fn network(&self) -> Option<&ClusterNetwork> {
+        self.network.as_deref()
+    }
+
+    pub(crate) fn rooms(&self) -> &Registry<HostedRoom> {
+        &self.rooms
+    }
+
+    pub(crate) fn followed(&self) -> &Registry<FollowedRoom> {
+        &self.followed
+    }
+
+    pub(crate) fn users(&self) -> &Registry<UserState> {
+        &self.users
     }
 
     pub(crate) fn peers(&self) -> &PeerClient {
@@ -105,7 +125,7 @@ impl Hub {
         hash: Option<RequestHash>,
         request: RoomRequest,
     ) -> Result<Reply<RoomAnswer>, AskError> {
-        self.rooms.ask(self, &EntityId::Room(room.clone()), hash, request).await
+        self.ask(&self.rooms, EntityId::Room(room.clone()), hash, request).await
     }
 
     /// Asks a followed room's actor.
@@ -114,8 +134,7 @@ impl Hub {
         room: &RoomUri,
         request: FollowedRequest,
     ) -> Result<Reply<FollowedAnswer>, AskError> {
-        self.followed
-            .ask(self, &EntityId::Followed(room.clone()), None, request)
+        self.ask(&self.followed, EntityId::Followed(room.clone()), None, request)
             .await
     }
 
@@ -126,7 +145,7 @@ impl Hub {
         hash: Option<RequestHash>,
         request: UserRequest,
     ) -> Result<Reply<UserAnswer>, AskError> {
-        self.users.ask(self, &EntityId::User(user.clone()), hash, request).await
+        self.ask(&self.users, EntityId::User(user.clone()), hash, request).await
     }
 
     /// Stops the actors of a shard that another node leads now.

@@ -1,23 +1,29 @@
 //! A node from start to stop, in order: stores, cluster, actors, listeners; then whatever ends it; then the same backwards.
 
+use std::collections::BTreeMap;
 use std::collections::HashSet;
+use std::fs;
+use std::path::Path;
 use std::sync::Arc;
 
 use actix::{Arbiter, ArbiterHandle, System};
-use mimi_hub_cluster::{Cluster, ClusterConfig, NodeId};
+use mimi_hub_cluster::{
+    Cluster, ClusterConfig, ClusterNetwork, ClusterTls, NetworkConfig, NetworkLimits, NodeId, Transport,
+};
 use mimi_hub_storage::{ClusterId, DataDir, Identity, RaftEngineConfig, RaftEngineLog, SledConfig, SledStore};
 use sha2::{Digest, Sha256};
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot, watch};
 use tracing::{error, info};
 
-use crate::config::Config;
+use crate::config::{Config, NodeConfig};
 use crate::error::NodeError;
+use crate::forward::Answering;
 use crate::front::{federation, local};
 use crate::hub::Hub;
 use crate::listener::{self, Listener};
 use crate::machine::{Machine, Notice};
-use crate::mls::hub_keys::HubKeys;
+use crate::mls::hub_keys::{self, HubKeys};
 use crate::peer::PeerClient;
 use crate::tls::{self, Tls};
 
@@ -27,6 +33,8 @@ pub struct Sockets {
     pub federation: TcpListener,
     /// For the provider's own gateways.
     pub local: TcpListener,
+    /// For the other nodes, if there are any.
+    pub cluster: Option<TcpListener>,
 }
 
 impl Sockets {
@@ -38,6 +46,10 @@ impl Sockets {
         Ok(Sockets {
             federation: listener::bind("federation", config.federation.listen).await?,
             local: listener::bind("local", config.local.listen).await?,
+            cluster: match &config.cluster {
+                Some(cluster) => Some(listener::bind("cluster", cluster.listen).await?),
+                None => None,
+            },
         })
     }
 }
@@ -49,23 +61,45 @@ impl Sockets {
 pub async fn run(config: Config, sockets: Sockets, shutdown: impl Future<Output = ()> + Send) -> Result<(), NodeError> {
     let federation_tls = Tls::load("federation", (&config.federation).into())?;
     let local_tls = Tls::load("local", (&config.local).into())?;
+    let node = NodeId(config.cluster.as_ref().map_or(1, |cluster| cluster.node));
+    let cluster_id = cluster_id(&config);
     let data = DataDir::open(
         &config.hub.data_dir,
         Identity {
-            cluster: cluster_id(&config),
-            node: NODE.0,
+            cluster: cluster_id,
+            node: node.0,
         },
     )?;
-    let keys = HubKeys::open(data.path(), config.primary_domain())?;
+    let own_keys = data.path().join(hub_keys::FILE);
+    let keys_file = config.cluster.as_ref().map_or(&own_keys, |cluster| &cluster.hub_keys);
+    let keys = HubKeys::open(keys_file, config.primary_domain())?;
     let log = Arc::new(RaftEngineLog::open(&data.log_path(), &RaftEngineConfig::default())?);
     let state = Arc::new(SledStore::open(&data.state_path(), &SledConfig::default())?);
 
     let (machine, notices) = Machine::new();
-    let cluster_config = ClusterConfig::single_node(cluster_id(&config), NODE, config.hub.shards.into());
-    let cluster = Cluster::start(cluster_config, log, state, Arc::new(machine)).await?;
+    let machine = Arc::new(machine);
+    let mut cluster_config = ClusterConfig::single_node(cluster_id, node, config.hub.shards.into());
+    let answering = Arc::new(Answering::default());
+    let network = match (&config.cluster, sockets.cluster) {
+        (Some(several), Some(socket)) => {
+            let nodes = numbered(several)?;
+            cluster_config.nodes = nodes.keys().copied().collect();
+            let network = network(several, cluster_id, config.hub.shards.into(), socket, nodes)?;
+            Some(Arc::new(ClusterNetwork::start(network, Arc::clone(&answering) as _)?))
+        }
+        _ => None,
+    };
+    let cluster = match &network {
+        Some(network) => {
+            let transport = Arc::clone(network) as Arc<dyn Transport>;
+            Cluster::start_with_transport(cluster_config, log, state, machine, transport).await?
+        }
+        None => Cluster::start(cluster_config, log, state, machine).await?,
+    };
     let actors = Actors::start().await?;
     let peers = PeerClient::new(&config, Arc::clone(&federation_tls))?;
-    let hub = Hub::new(config, keys, cluster.clone(), peers, &actors.arbiters);
+    let hub = Hub::new(config, keys, cluster.clone(), network.clone(), peers, &actors.arbiters);
+    answering.with(&hub);
     let listening = tokio::spawn(listen_to_machine(Arc::clone(&hub), notices));
     let renewing = tokio::spawn(tls::keep_fresh(
         vec![Arc::clone(&federation_tls), Arc::clone(&local_tls)],
@@ -107,12 +141,48 @@ pub async fn run(config: Config, sockets: Sockets, shutdown: impl Future<Output 
     info!(rooms, followed, users, "requests are answered; closing the stores");
     actors.stop().await;
     cluster.stop().await;
+    if let Some(network) = network {
+        network.stop().await;
+    }
     listening.abort();
     Ok(())
 }
 
-/// The only node there is, for now.
-const NODE: NodeId = NodeId(1);
+fn numbered(config: &NodeConfig) -> Result<BTreeMap<NodeId, String>, NodeError> {
+    let nodes = config.numbered().ok_or(NodeError::Nodes)?;
+    Ok(nodes
+        .into_iter()
+        .map(|(number, address)| (NodeId(number), address.to_owned()))
+        .collect())
+}
+
+fn network(
+    config: &NodeConfig,
+    cluster: ClusterId,
+    shards: u32,
+    listener: TcpListener,
+    peers: BTreeMap<NodeId, String>,
+) -> Result<NetworkConfig, NodeError> {
+    let read = |path: &Path| {
+        fs::read(path).map_err(|source| NodeError::TlsRead {
+            path: path.to_owned(),
+            source,
+        })
+    };
+    Ok(NetworkConfig {
+        cluster,
+        node: NodeId(config.node),
+        shards,
+        listener,
+        peers,
+        tls: ClusterTls {
+            ca: read(&config.ca)?,
+            certificate: read(&config.certificate)?,
+            key: read(&config.private_key)?,
+        },
+        limits: NetworkLimits::default(),
+    })
+}
 
 /// A provider's data folder is not another provider's: the first 16 bytes of SHA-256 of the primary domain.
 fn cluster_id(config: &Config) -> ClusterId {

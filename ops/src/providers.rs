@@ -19,12 +19,17 @@ use crate::client::{Gateway, GatewaySettings, RetryPolicy};
 const READY_MAX: Duration = Duration::from_secs(30);
 const READY_POLL: Duration = Duration::from_millis(50);
 
-/// One provider: a process of this same program, and the way to it.
+/// One provider: one or several processes of this same program, and the way to it.
 pub(crate) struct Provider {
     pub(crate) domain: ProviderDomain,
     pub(crate) gateway: Gateway,
     /// How the gateway reaches it, for gateways of other kinds.
     pub(crate) gateway_settings: GatewaySettings,
+    pub(crate) nodes: Vec<Node>,
+}
+
+/// One process.
+pub(crate) struct Node {
     pub(crate) config: PathBuf,
     pub(crate) log: PathBuf,
     pub(crate) federation_port: u16,
@@ -32,17 +37,36 @@ pub(crate) struct Provider {
     child: Option<Child>,
 }
 
-/// Writes certificates and configuration for providers on free ports of the loopback interface. Nothing runs yet.
-pub(crate) fn prepare(folder: &Path, domains: &[ProviderDomain]) -> Result<Vec<Provider>, OpsError> {
+/// The ports of one process.
+struct Ports {
+    federation: u16,
+    local: u16,
+    cluster: u16,
+}
+
+/// Writes certificates and configuration for providers on free ports of the loopback interface, the first of them with
+/// `nodes` processes. Nothing runs yet.
+pub(crate) fn prepare(folder: &Path, domains: &[ProviderDomain], nodes: u16) -> Result<Vec<Provider>, OpsError> {
     let certs = folder.join("certs");
-    DevCerts::generate(domains, DevCertsOptions::default())?.write(&certs, false)?;
-    let ports = free_ports(domains.len() * 2)?;
-    let federation: BTreeMap<&ProviderDomain, u16> = domains.iter().zip(ports.iter().copied()).collect();
-    let local = ports.iter().copied().skip(domains.len());
+    let options = DevCertsOptions {
+        nodes: if nodes > 1 { nodes } else { 0 },
+        ..DevCertsOptions::default()
+    };
+    DevCerts::generate(domains, options)?.write(&certs, false)?;
+    let processes = |index: usize| if index == 0 { usize::from(nodes) } else { 1 };
+    let free = free_ports(3 * (0..domains.len()).map(processes).sum::<usize>())?;
+    let mut free = free.chunks_exact(3).map(|ports| Ports {
+        federation: ports[0],
+        local: ports[1],
+        cluster: ports[2],
+    });
+    let ports: Vec<Vec<Ports>> = (0..domains.len())
+        .map(|index| free.by_ref().take(processes(index)).collect())
+        .collect();
+    let all: BTreeMap<&ProviderDomain, &Vec<Ports>> = domains.iter().zip(&ports).collect();
     domains
         .iter()
-        .zip(local)
-        .map(|(domain, local_port)| provider(folder, &certs, domain, &federation, local_port))
+        .map(|domain| provider(folder, &certs, domain, &all))
         .collect()
 }
 
@@ -50,75 +74,160 @@ fn provider(
     folder: &Path,
     certs: &Path,
     domain: &ProviderDomain,
-    federation: &BTreeMap<&ProviderDomain, u16>,
-    local_port: u16,
+    all: &BTreeMap<&ProviderDomain, &Vec<Ports>>,
 ) -> Result<Provider, OpsError> {
-    let federation_port = federation.get(domain).copied().unwrap_or_default();
     let home = folder.join(domain.as_str());
     fs::create_dir_all(&home).map_err(OpsError::file(&home))?;
-    let peers = federation.iter().filter(|(peer, _)| **peer != domain);
-    let config = Config {
-        hub: Hub {
-            domains: [domain.as_str()],
-            data_dir: home.join("data"),
-        },
-        federation: Federation {
-            listen: loopback(federation_port),
-            certificate: certs.join(format!("{domain}.pem")),
-            private_key: certs.join(format!("{domain}.key")),
-            peer_ca: certs.join("federation-ca.pem"),
-        },
-        local: Local {
-            listen: loopback(local_port),
-            certificate: certs.join(format!("local.{domain}.pem")),
-            private_key: certs.join(format!("local.{domain}.key")),
-            client_ca: certs.join("local-ca.pem"),
-        },
-        peers: peers
-            .map(|(peer, port)| {
-                (
-                    peer.to_string(),
-                    Peer {
-                        address: loopback(*port),
-                    },
-                )
-            })
-            .collect(),
-        delivery: Delivery { retry_ms_max: 2_000 },
-    };
-    let config_path = home.join("mimi-hub.toml");
-    let text = toml::to_string(&config).map_err(|error| OpsError::Request {
-        call: "configuration",
-        source: Box::new(error),
-    })?;
-    fs::write(&config_path, text).map_err(OpsError::file(&config_path))?;
+    let own = all.get(domain).map(|ports| ports.as_slice()).unwrap_or_default();
+    let nodes: Vec<Node> = (0..own.len())
+        .map(|index| node(&home, certs, domain, all, own, index))
+        .collect::<Result<_, _>>()?;
+    let mut urls = own.iter().map(|ports| format!("https://localhost:{}", ports.local));
     let gateway_settings = GatewaySettings {
-        url: format!("https://localhost:{local_port}"),
+        url: urls.next().unwrap_or_default(),
+        more_urls: urls.collect(),
         ca: certs.join("local-ca.pem"),
         certificate: certs.join(format!("gateway.{domain}.pem")),
         private_key: certs.join(format!("gateway.{domain}.key")),
         retry: RetryPolicy::default(),
     };
-    let gateway = Gateway::new(&gateway_settings)?;
     Ok(Provider {
         domain: domain.clone(),
-        gateway,
+        gateway: Gateway::new(&gateway_settings)?,
         gateway_settings,
+        nodes,
+    })
+}
+
+/// Writes the configuration of one process. One of several has a folder of its own.
+fn node(
+    home: &Path,
+    certs: &Path,
+    domain: &ProviderDomain,
+    all: &BTreeMap<&ProviderDomain, &Vec<Ports>>,
+    own: &[Ports],
+    index: usize,
+) -> Result<Node, OpsError> {
+    let number = index + 1;
+    let ports = &own[index];
+    let several = own.len() > 1;
+    let folder = if several {
+        home.join(format!("node-{number}"))
+    } else {
+        home.to_owned()
+    };
+    fs::create_dir_all(&folder).map_err(OpsError::file(&folder))?;
+    let peers = all.iter().filter(|(peer, _)| **peer != domain);
+    let addresses = |ports: &[Ports]| {
+        let addresses: Vec<String> = ports.iter().map(|ports| loopback(ports.federation)).collect();
+        addresses.join(",")
+    };
+    let config = Config {
+        hub: Hub {
+            domains: [domain.as_str()],
+            data_dir: folder.join("data"),
+        },
+        federation: Federation {
+            listen: loopback(ports.federation),
+            certificate: certs.join(format!("{domain}.pem")),
+            private_key: certs.join(format!("{domain}.key")),
+            peer_ca: certs.join("federation-ca.pem"),
+        },
+        local: Local {
+            listen: loopback(ports.local),
+            certificate: certs.join(format!("local.{domain}.pem")),
+            private_key: certs.join(format!("local.{domain}.key")),
+            client_ca: certs.join("local-ca.pem"),
+        },
+        cluster: several.then(|| Cluster {
+            node: number,
+            listen: loopback(ports.cluster),
+            nodes: own
+                .iter()
+                .enumerate()
+                .map(|(index, ports)| ((index + 1).to_string(), loopback(ports.cluster)))
+                .collect(),
+            certificate: certs.join(format!("node-{number}.pem")),
+            private_key: certs.join(format!("node-{number}.key")),
+            ca: certs.join("cluster-ca.pem"),
+            hub_keys: home.join("hub-keys.json"),
+        }),
+        peers: peers
+            .map(|(peer, ports)| {
+                let address = addresses(ports);
+                (peer.to_string(), Peer { address })
+            })
+            .collect(),
+        delivery: Delivery { retry_ms_max: 2_000 },
+    };
+    let config_path = folder.join("mimi-hub.toml");
+    let text = toml::to_string(&config).map_err(|error| OpsError::Request {
+        call: "configuration",
+        source: Box::new(error),
+    })?;
+    fs::write(&config_path, text).map_err(OpsError::file(&config_path))?;
+    Ok(Node {
         config: config_path,
-        log: home.join("mimi-hub.log"),
-        federation_port,
-        local_port,
+        log: folder.join("mimi-hub.log"),
+        federation_port: ports.federation,
+        local_port: ports.local,
         child: None,
     })
 }
 
 impl Provider {
-    /// Starts the process and waits until its local API answers.
+    /// Starts all processes, and waits until the local API answers at each.
     pub(crate) async fn start(&mut self) -> Result<(), OpsError> {
-        let program = std::env::current_exe().map_err(|error| self.failed(&format!("no program to start: {error}")))?;
+        for node in &mut self.nodes {
+            node.spawn(&self.domain)?;
+        }
+        for index in 0..self.nodes.len() {
+            self.ready(index).await?;
+        }
+        Ok(())
+    }
+
+    /// Starts one process that was killed, and waits until its local API answers.
+    pub(crate) async fn start_node(&mut self, index: usize) -> Result<(), OpsError> {
+        self.nodes[index].spawn(&self.domain)?;
+        self.ready(index).await
+    }
+
+    async fn ready(&mut self, index: usize) -> Result<(), OpsError> {
+        let node = &mut self.nodes[index];
+        let started = Instant::now();
+        let impatient = Gateway::new(&GatewaySettings {
+            url: format!("https://localhost:{}", node.local_port),
+            more_urls: Vec::new(),
+            retry: RetryPolicy::never(),
+            ..self.gateway_settings.clone()
+        })?;
+        loop {
+            if let Some(child) = &mut node.child
+                && let Ok(Some(status)) = child.try_wait()
+            {
+                return Err(node.failed(&self.domain, &format!("ended with {status}")));
+            }
+            match impatient.hub().await {
+                Ok(hub) if hub.domains.iter().any(|domain| self.domain == **domain) => return Ok(()),
+                Ok(_) => return Err(node.failed(&self.domain, "another server answers on its port")),
+                Err(error) if started.elapsed() > READY_MAX => {
+                    let reason = format!("does not answer after {} s: {error}", READY_MAX.as_secs());
+                    return Err(node.failed(&self.domain, &reason));
+                }
+                Err(_) => tokio::time::sleep(READY_POLL).await,
+            }
+        }
+    }
+}
+
+impl Node {
+    fn spawn(&mut self, domain: &ProviderDomain) -> Result<(), OpsError> {
+        let program =
+            std::env::current_exe().map_err(|error| self.failed(domain, &format!("no program to start: {error}")))?;
         let mut command = Command::new(program);
         command.arg("serve").arg("--config").arg(&self.config);
-        // The demo's configuration is the files it shows, whatever the environment holds for another hub.
+        // The configuration is the files that are shown, whatever the environment holds for another hub.
         for (name, _) in std::env::vars_os() {
             if name.to_string_lossy().starts_with("MIMI_HUB__") {
                 command.env_remove(name);
@@ -132,18 +241,18 @@ impl Provider {
             .stderr(log)
             .kill_on_drop(true)
             .spawn()
-            .map_err(|error| self.failed(&format!("does not start: {error}")))?;
+            .map_err(|error| self.failed(domain, &format!("does not start: {error}")))?;
         self.child = Some(child);
-        self.ready().await
+        Ok(())
     }
 
     /// `kill -9`, as a power cut would: nothing is flushed, nobody is told.
     pub(crate) async fn kill(&mut self) -> Result<(), OpsError> {
         if let Some(mut child) = self.child.take() {
-            child
-                .kill()
-                .await
-                .map_err(|error| self.failed(&format!("cannot be killed: {error}")))?;
+            child.kill().await.map_err(|source| OpsError::File {
+                path: self.log.clone(),
+                source,
+            })?;
         }
         Ok(())
     }
@@ -151,26 +260,6 @@ impl Provider {
     /// The process, while it runs.
     pub(crate) fn pid(&self) -> Option<u32> {
         self.child.as_ref().and_then(Child::id)
-    }
-
-    async fn ready(&mut self) -> Result<(), OpsError> {
-        let started = Instant::now();
-        let impatient = self.gateway.with_retry(RetryPolicy::never());
-        loop {
-            if let Some(child) = &mut self.child
-                && let Ok(Some(status)) = child.try_wait()
-            {
-                return Err(self.failed(&format!("ended with {status}")));
-            }
-            match impatient.hub().await {
-                Ok(hub) if hub.domains.iter().any(|domain| self.domain == **domain) => return Ok(()),
-                Ok(_) => return Err(self.failed("another server answers on its port")),
-                Err(error) if started.elapsed() > READY_MAX => {
-                    return Err(self.failed(&format!("does not answer after {} s: {error}", READY_MAX.as_secs())));
-                }
-                Err(_) => tokio::time::sleep(READY_POLL).await,
-            }
-        }
     }
 
     fn open_log(&self) -> Result<File, OpsError> {
@@ -181,9 +270,9 @@ impl Provider {
             .map_err(OpsError::file(&self.log))
     }
 
-    fn failed(&self, reason: &str) -> OpsError {
+    fn failed(&self, domain: &ProviderDomain, reason: &str) -> OpsError {
         OpsError::Process {
-            provider: self.domain.to_string(),
+            provider: domain.to_string(),
             reason: reason.to_owned(),
             log: self.log.clone(),
         }
@@ -212,6 +301,8 @@ struct Config<'a> {
     hub: Hub<'a>,
     federation: Federation,
     local: Local,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cluster: Option<Cluster>,
     peers: BTreeMap<String, Peer>,
     delivery: Delivery,
 }
@@ -239,6 +330,17 @@ struct Local {
 }
 
 #[derive(Serialize)]
+struct Cluster {
+    node: usize,
+    listen: String,
+    nodes: BTreeMap<String, String>,
+    certificate: PathBuf,
+    private_key: PathBuf,
+    ca: PathBuf,
+    hub_keys: PathBuf,
+}
+
+#[derive(Serialize)]
 struct Peer {
     address: String,
 }
@@ -253,39 +355,58 @@ struct Delivery {
 mod tests {
     use super::*;
 
+    fn domains() -> Vec<ProviderDomain> {
+        let names = ["a.example", "b.example", "c.example"];
+        names.iter().map(|name| name.parse().unwrap()).collect()
+    }
+
     #[test]
     fn every_provider_knows_the_others_and_no_port_is_used_twice() {
         let folder = tempfile::tempdir().unwrap();
-        let domains: Vec<ProviderDomain> = ["a.example", "b.example", "c.example"]
+        let providers = prepare(folder.path(), &domains(), 3).unwrap();
+        assert_eq!(
+            providers
+                .iter()
+                .map(|provider| provider.nodes.len())
+                .collect::<Vec<_>>(),
+            [3, 1, 1]
+        );
+        let nodes: Vec<&Node> = providers.iter().flat_map(|provider| &provider.nodes).collect();
+        let mut ports: Vec<u16> = nodes
             .iter()
-            .map(|name| name.parse().unwrap())
-            .collect();
-        let providers = prepare(folder.path(), &domains).unwrap();
-        let mut ports: Vec<u16> = providers
-            .iter()
-            .flat_map(|provider| [provider.federation_port, provider.local_port])
+            .flat_map(|node| [node.federation_port, node.local_port])
             .collect();
         ports.sort_unstable();
         ports.dedup();
-        assert_eq!(ports.len(), 6);
+        assert_eq!(ports.len(), 10);
         for provider in &providers {
-            let config: toml::Table = toml::from_str(&fs::read_to_string(&provider.config).unwrap()).unwrap();
-            let own = format!("127.0.0.1:{}", provider.federation_port);
-            assert_eq!(config["federation"]["listen"].as_str(), Some(own.as_str()));
-            let peers = config["peers"].as_table().unwrap();
-            assert_eq!(peers.len(), 2);
-            for other in providers.iter().filter(|other| other.domain != provider.domain) {
-                let address = format!("127.0.0.1:{}", other.federation_port);
-                assert_eq!(peers[other.domain.as_str()]["address"].as_str(), Some(address.as_str()));
-            }
-            for section in ["federation", "local"] {
-                for (key, value) in config[section]
-                    .as_table()
-                    .unwrap()
-                    .iter()
-                    .filter(|(key, _)| *key != "listen")
-                {
-                    assert!(Path::new(value.as_str().unwrap()).is_file(), "{section}.{key}");
+            for node in &provider.nodes {
+                let config: toml::Table = toml::from_str(&fs::read_to_string(&node.config).unwrap()).unwrap();
+                let own = format!("127.0.0.1:{}", node.federation_port);
+                assert_eq!(config["federation"]["listen"].as_str(), Some(own.as_str()));
+                let peers = config["peers"].as_table().unwrap();
+                assert_eq!(peers.len(), 2);
+                for other in providers.iter().filter(|other| other.domain != provider.domain) {
+                    let addresses: Vec<String> = other
+                        .nodes
+                        .iter()
+                        .map(|node| format!("127.0.0.1:{}", node.federation_port))
+                        .collect();
+                    let address = addresses.join(",");
+                    assert_eq!(peers[other.domain.as_str()]["address"].as_str(), Some(address.as_str()));
+                }
+                let several = provider.nodes.len() > 1;
+                assert_eq!(config.contains_key("cluster"), several);
+                let sections: &[&str] = if several {
+                    &["federation", "local", "cluster"]
+                } else {
+                    &["federation", "local"]
+                };
+                for section in sections {
+                    for key in ["certificate", "private_key"] {
+                        let path = config[*section][key].as_str().unwrap();
+                        assert!(Path::new(path).is_file(), "{section}.{key}");
+                    }
                 }
             }
         }

@@ -47,6 +47,7 @@ impl Hub {
     ) -> Self {
         let gateway = Gateway::new(&GatewaySettings {
             url: format!("https://localhost:{local_port}"),
+            more_urls: Vec::new(),
             ca: home.join("local-ca.pem"),
             certificate: home.join("gateway.pem"),
             private_key: home.join("gateway.key"),

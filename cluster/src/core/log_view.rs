@@ -29,6 +29,7 @@ pub(super) struct LogView {
     conf_state: ConfState,
     start: LogStart,
     last: u64,
+    applied: u64,
     terms: VecDeque<LogStart>,
     /// Ends at `last`.
     entries: VecDeque<Entry>,
@@ -54,6 +55,7 @@ impl LogView {
             conf_state,
             start,
             last: applied,
+            applied,
             terms: VecDeque::from([start]),
             entries: VecDeque::new(),
             bytes: 0,
@@ -92,8 +94,9 @@ impl LogView {
         }
     }
 
-    /// Lets go of entries that are applied and beyond the budget.
-    pub(super) fn evict(&mut self, applied: u64) {
+    /// Everything up to `applied` is applied. Lets go of what of it is beyond the budget.
+    pub(super) fn applied(&mut self, applied: u64) {
+        self.applied = applied;
         while self.bytes > self.budget && self.entries.front().is_some_and(|entry| entry.index <= applied) {
             self.bytes -= self.entries.pop_front().as_ref().map_or(0, size);
         }
@@ -110,6 +113,16 @@ impl LogView {
             self.terms.pop_front();
         }
         self.terms.push_front(self.start);
+    }
+
+    /// Begins anew after a snapshot.
+    pub(super) fn restore(&mut self, start: LogStart, members: ConfState) {
+        self.conf_state = members;
+        self.start = start;
+        self.last = start.index;
+        self.terms = VecDeque::from([start]);
+        self.entries.clear();
+        self.bytes = 0;
     }
 
     /// Holds entries from the disk until the next call.
@@ -211,9 +224,18 @@ impl Storage for LogView {
         Ok(self.last)
     }
 
+    /// Only says which one: whoever sends it takes the state as it is by then, and corrects the position.
     fn snapshot(&self, _request_index: u64, _to: u64) -> raft::Result<Snapshot> {
-        // Raft-rs asks again later.
-        Err(StorageError::SnapshotTemporarilyUnavailable.into())
+        if self.applied <= self.start.index {
+            // Raft-rs asks again later.
+            return Err(StorageError::SnapshotTemporarilyUnavailable.into());
+        }
+        let mut snapshot = Snapshot::default();
+        let metadata = snapshot.mut_metadata();
+        metadata.index = self.applied;
+        metadata.term = self.term_of(self.applied);
+        metadata.set_conf_state(self.conf_state.clone());
+        Ok(snapshot)
     }
 }
 
@@ -292,7 +314,7 @@ mod tests {
     #[test]
     fn what_is_not_applied_stays_and_what_is_gone_is_fetched_once() {
         let mut view = view(0);
-        view.evict(8);
+        view.applied(8);
         let at_once = |view: &LogView, low, high| view.entries(low, high, None, GetEntriesContext::empty(false));
         assert_eq!(indices(&at_once(&view, 9, 10).unwrap()), [9]);
         assert_eq!(at_once(&view, 8, 10), Err(StorageError::Unavailable.into()));

@@ -10,7 +10,9 @@
 //!   Persisted ◀── log store ◀─────────── write         one for all groups, one at a time
 //!   Applied ◀──── state store ◀───────── apply         in order
 //!   Fetched ◀──── log store ◀─────────── fetches
-//!                                        answers, leadership, fatal
+//!   SnapshotSent ◀─ state store, peers ◀ snapshots     beside everything else
+//!   Installed ◀── state store ◀───────── installs
+//!                                        answers, leadership, discards, fatal
 //! ```
 //!
 //! What has to be durable before what is sent is decided here and nowhere else: a leader's appends leave in the step that
@@ -19,15 +21,24 @@
 //!
 //! | file | owns |
 //! |---|---|
+//! | `io` | what goes in and what comes out |
 //! | `group` | one group: raft-rs, its proposals, its part in the write |
 //! | `log_view` | what raft-rs reads of the log: recent entries, terms, the start |
 //! | `reads` | linearizable reads, from the asking to the permission |
 //! | `election` | election timeouts from the seed |
+//! | `restore` | a snapshot on its way into a group |
+//! | `compact` | how far a log may be cut off |
+//! | `group::sleep` | idle groups cost no ticks |
+//! | `leaders` | which node should lead which shard, which nodes live |
 
+mod compact;
 mod election;
 mod group;
+mod io;
+mod leaders;
 mod log_view;
 mod reads;
+mod restore;
 #[cfg(test)]
 mod tests;
 
@@ -35,177 +46,35 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
-use mimi_hub_storage::{Entry, GroupId, HardState, LogBatch, LogStart};
-use raft::eraftpb::{ConfState, Message, MessageType};
+use mimi_hub_storage::{GroupId, LogBatch};
+use raft::eraftpb::{Message, MessageType};
 
 use self::group::Group;
-use crate::config::{ClusterConfig, NodeId};
-use crate::entry::Payload;
+pub(crate) use self::io::{
+    ApplyEntry, ApplyWork, CoreConfig, Fetch, Frame, GroupStart, GroupStatus, Input, LogWrite, Outputs, RequestId,
+};
+use self::leaders::{MAX_MOVES, Peers};
+use crate::config::NodeId;
 use crate::error::ProposeError;
 use crate::fatal::{Fatal, panic_text};
-use crate::machine::Leadership;
 use crate::shard::ShardId;
-
-/// Names a proposal or a read of this node until it is answered. Chosen by the caller, never twice.
-pub(crate) type RequestId = u64;
-
-/// What the core has to know from the start.
-#[derive(Clone, Debug)]
-pub(crate) struct CoreConfig {
-    pub(crate) node: NodeId,
-    pub(crate) tick: Duration,
-    pub(crate) heartbeat_ticks: usize,
-    pub(crate) election_ticks: usize,
-    pub(crate) seed: u64,
-    pub(crate) max_uncommitted_bytes: u64,
-    pub(crate) max_unapplied_bytes: u64,
-    pub(crate) max_reads: usize,
-    pub(crate) entry_cache_bytes: u64,
-    pub(crate) keep_entries: u64,
-    pub(crate) logger: slog::Logger,
-}
-
-impl CoreConfig {
-    pub(crate) fn new(config: &ClusterConfig, logger: slog::Logger) -> Self {
-        Self {
-            node: config.node,
-            tick: config.tick,
-            heartbeat_ticks: config.heartbeat_ticks,
-            election_ticks: config.election_ticks,
-            seed: config.seed,
-            max_uncommitted_bytes: config.max_uncommitted_bytes,
-            max_unapplied_bytes: config.max_unapplied_bytes,
-            max_reads: config.max_queued,
-            entry_cache_bytes: config.entry_cache_bytes,
-            keep_entries: config.keep_entries,
-            logger,
-        }
-    }
-}
-
-/// What the stores hold of a group at the start.
-#[derive(Clone, Debug)]
-pub(crate) struct GroupStart {
-    pub(crate) shard: ShardId,
-    pub(crate) hard_state: HardState,
-    pub(crate) conf_state: ConfState,
-    pub(crate) start: LogStart,
-    /// The first index of each term in the log, ascending.
-    pub(crate) terms: Vec<LogStart>,
-    /// Applied index of the state store; not below `start`.
-    pub(crate) applied: u64,
-    /// Every entry above `applied`.
-    pub(crate) tail: Vec<Entry>,
-}
-
-/// Something that happened.
-#[derive(Debug)]
-pub(crate) enum Input {
-    /// A command to replicate, encoded as an entry's data. Those of one shard enter its log in the order given.
-    Propose {
-        shard: ShardId,
-        id: RequestId,
-        data: Vec<u8>,
-    },
-    /// A read that must see everything acknowledged before now.
-    Read { shard: ShardId, id: RequestId },
-    /// Messages arrived.
-    Frame(Frame),
-    /// The write of this number is durable.
-    Persisted { write: u64 },
-    /// The state store has applied the shard's entries up to `index`.
-    Applied { shard: ShardId, index: u64 },
-    /// The state store is durable up to the shard's entry `index`, so that the log may be compacted behind it.
-    Flushed { shard: ShardId, index: u64 },
-    /// The answer to a [`Fetch`].
-    Fetched {
-        shard: ShardId,
-        low: u64,
-        entries: Vec<Entry>,
-    },
-}
-
-/// Messages of many groups between two nodes.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Frame {
-    pub(crate) from: NodeId,
-    pub(crate) to: NodeId,
-    pub(crate) messages: Vec<(ShardId, Message)>,
-}
-
-/// Everything that a step asks for.
-#[derive(Debug, Default)]
-pub(crate) struct Outputs {
-    /// To be sent. A loss is survived.
-    pub(crate) frames: Vec<Frame>,
-    /// To be made durable; then the core is told [`Input::Persisted`]. There is never more than one under way.
-    pub(crate) write: Option<LogWrite>,
-    /// To be applied, in this order.
-    pub(crate) apply: Vec<ApplyWork>,
-    /// Requests that end here. Proposals that are handed over to be applied end with that instead.
-    pub(crate) answers: Vec<(RequestId, Result<(), ProposeError>)>,
-    /// Entries to be read from the log store; the core is told [`Input::Fetched`].
-    pub(crate) fetches: Vec<Fetch>,
-    /// Changes of this node's part in shards.
-    pub(crate) leadership: Vec<(ShardId, Leadership)>,
-    /// Shards whose status may have changed.
-    pub(crate) touched: BTreeSet<ShardId>,
-    /// A group is broken. The core does nothing from here on.
-    pub(crate) fatal: Option<Fatal>,
-}
-
-/// One write to the log, for every group that has something to make durable.
-#[derive(Debug)]
-pub(crate) struct LogWrite {
-    pub(crate) number: u64,
-    pub(crate) batch: LogBatch,
-}
-
-/// Committed entries of a shard.
-#[derive(Debug)]
-pub(crate) struct ApplyWork {
-    pub(crate) shard: ShardId,
-    pub(crate) entries: Vec<ApplyEntry>,
-}
-
-/// A committed entry.
-#[derive(Debug)]
-pub(crate) struct ApplyEntry {
-    pub(crate) index: u64,
-    pub(crate) term: u64,
-    pub(crate) payload: Payload,
-    /// The proposal of this node that it is.
-    pub(crate) request: Option<RequestId>,
-}
-
-/// Entries `low .. high` of a shard are wanted, `max_bytes` of them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Fetch {
-    pub(crate) shard: ShardId,
-    pub(crate) low: u64,
-    pub(crate) high: u64,
-    pub(crate) max_bytes: u64,
-}
-
-/// Where a group stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct GroupStatus {
-    pub(crate) leadership: Leadership,
-    pub(crate) term: u64,
-    pub(crate) committed: u64,
-    pub(crate) applied: u64,
-    pub(crate) first_index: u64,
-    pub(crate) last_index: u64,
-}
+use crate::snapshot::SnapshotId;
 
 /// The Raft group of a shard in the log store. 0 is the cluster's own.
 pub(crate) fn group_id(shard: ShardId) -> GroupId {
     u64::from(shard.0) + 1
 }
 
-/// Counters that all groups share.
-#[derive(Debug, Default)]
+fn shard_of_group(group: GroupId) -> ShardId {
+    // The inverse of the above, for groups of shards alone.
+    ShardId((group - 1) as u32)
+}
+
+/// What all groups share.
+#[derive(Debug)]
 struct Load {
+    /// The other nodes.
+    peers: Peers,
     /// Bytes of entries handed over and not reported applied yet.
     unapplied_bytes: u64,
     /// Reads without an answer.
@@ -219,6 +88,9 @@ pub(crate) struct Core {
     load: Load,
     /// Groups that may have ready work.
     dirty: BTreeSet<ShardId>,
+    ticks: usize,
+    /// This node is about to stop.
+    leaving: bool,
     next_tick: Duration,
     writes: u64,
     /// Groups in the write under way. While there is one, steps take inputs in, but no ready work out.
@@ -243,9 +115,15 @@ impl Core {
         }
         let next_tick = now + config.tick;
         let dirty = groups.keys().copied().collect();
-        let load = Load::default();
+        let load = Load {
+            peers: Peers::new(config.election_ticks),
+            unapplied_bytes: 0,
+            reads: 0,
+        };
         Ok(Self {
             config,
+            ticks: 0,
+            leaving: false,
             groups,
             load,
             dirty,
@@ -267,9 +145,7 @@ impl Core {
             // Ticks that were missed are dropped: after a stall of this process, messages of a live leader may be waiting,
             // and time that nobody watched must not make it look dead.
             self.next_tick = now + self.config.tick;
-            for shard in self.shards() {
-                self.with(shard, &mut out, |group, _, _| group.tick());
-            }
+            self.tick(&mut frames, &mut out);
         }
         self.gather(&mut frames, &mut out);
         let from = self.config.node;
@@ -278,6 +154,33 @@ impl Core {
             .map(|(to, messages)| Frame { from, to, messages })
             .collect();
         out
+    }
+
+    fn tick(&mut self, frames: &mut Messages, out: &mut Outputs) {
+        let balance = self.load.peers.tick();
+        for shard in self.shards() {
+            let asleep = self.groups.get_mut(&shard).is_some_and(|group| {
+                if group.is_asleep() {
+                    group.wake_by_silence(&self.load);
+                }
+                group.is_asleep()
+            });
+            if !asleep {
+                self.with(shard, out, |group, load, _| group.tick(load));
+            }
+        }
+        if self.leaving {
+            self.hand_over(out);
+        } else if balance {
+            self.balance(out);
+        }
+        self.ticks += 1;
+        if self.ticks.is_multiple_of(self.config.heartbeat_ticks) && !self.broken {
+            // An empty frame says that this node lives, on behalf of all the groups that sleep.
+            for node in self.config.nodes.iter().filter(|node| **node != self.config.node) {
+                frames.entry(*node).or_default();
+            }
+        }
     }
 
     /// When [`step`](Self::step) wants to be called at the latest.
@@ -302,6 +205,39 @@ impl Core {
             group.parting_write(&mut batch);
         }
         batch
+    }
+
+    /// Whether this node leads a shard that another node could lead.
+    pub(crate) fn may_hand_over(&self) -> bool {
+        self.groups
+            .values()
+            .any(|group| group.successor(&self.load.peers).is_some())
+    }
+
+    /// Gives away what is led here.
+    fn hand_over(&mut self, out: &mut Outputs) {
+        for shard in self.shards() {
+            let successor = self
+                .groups
+                .get(&shard)
+                .and_then(|group| group.successor(&self.load.peers));
+            if let Some(to) = successor {
+                self.with(shard, out, |group, _, _| group.transfer(to));
+            }
+        }
+    }
+
+    /// Gives some of what other nodes should lead back to them.
+    fn balance(&mut self, out: &mut Outputs) {
+        let peers = &self.load.peers;
+        let wanted = self.groups.iter().filter_map(|(shard, group)| {
+            let to = leaders::preferred(*shard, &self.config.nodes)?;
+            (peers.steady(to) && group.could_be_led_by(to)).then_some((*shard, to))
+        });
+        let moves: Vec<_> = wanted.take(MAX_MOVES).collect();
+        for (shard, to) in moves {
+            self.with(shard, out, |group, _, _| group.transfer(to));
+        }
     }
 
     fn shards(&self) -> Vec<ShardId> {
@@ -343,7 +279,10 @@ impl Core {
             Input::Persisted { write } => {
                 if self.writes == write {
                     for shard in self.writing.take().unwrap_or_default() {
-                        self.with(shard, out, |group, _, _| add_messages(frames, shard, group.persisted()));
+                        self.with(shard, out, |group, _, out| {
+                            let messages = group.persisted(out);
+                            add_messages(frames, out, shard, messages);
+                        });
                     }
                 }
             }
@@ -351,8 +290,31 @@ impl Core {
                 self.with(shard, out, |group, load, _| group.applied(index, load));
             }
             Input::Flushed { shard, index } => {
-                let keep = self.config.keep_entries;
-                self.with(shard, out, |group, _, _| group.flushed(index, keep));
+                let (keep, max_lag) = (self.config.keep_entries, self.config.max_lag_entries);
+                self.with(shard, out, |group, _, _| group.flushed(index, keep, max_lag));
+            }
+            Input::Snapshot { shard, message } => {
+                self.load.peers.hear(NodeId(message.from));
+                let metadata = message.get_snapshot().get_metadata();
+                let (index, term) = (metadata.index, metadata.term);
+                let mut wanted = false;
+                self.with(shard, out, |group, _, _| wanted = group.receive_snapshot(message));
+                if !wanted {
+                    out.discards.push(SnapshotId { shard, index, term });
+                }
+            }
+            Input::SnapshotSent { shard, to, delivered } => {
+                self.with(shard, out, |group, _, _| group.snapshot_sent(to, delivered));
+            }
+            Input::Installed(id) => {
+                self.with(id.shard, out, |group, _, _| group.installed());
+            }
+            Input::HandOver => {
+                self.leaving = true;
+                for group in self.groups.values_mut() {
+                    group.leave();
+                }
+                self.hand_over(out);
             }
             Input::Fetched { shard, low, entries } => {
                 self.with(shard, out, |group, _, _| group.fetched(low, entries));
@@ -361,6 +323,7 @@ impl Core {
     }
 
     fn take_frame(&mut self, frame: Frame, out: &mut Outputs) {
+        self.load.peers.hear(frame.from);
         for (shard, message) in frame.messages {
             if message.from != frame.from.0 || message.to != self.config.node.0 {
                 continue;
@@ -370,7 +333,7 @@ impl Core {
             if full && message.get_msg_type() == MessageType::MsgAppend && !message.entries.is_empty() {
                 continue;
             }
-            self.with(shard, out, |group, _, _| group.receive(message));
+            self.with(shard, out, |group, load, _| group.receive(message, load));
         }
     }
 
@@ -380,15 +343,13 @@ impl Core {
             return;
         }
         let mut batch = LogBatch::default();
-        let mut writing = Vec::new();
         for shard in std::mem::take(&mut self.dirty) {
             self.with(shard, out, |group, load, out| {
-                add_messages(frames, shard, group.gather(&mut batch, load, out));
-                if group.is_writing() {
-                    writing.push(shard);
-                }
+                let messages = group.gather(&mut batch, load, out);
+                add_messages(frames, out, shard, messages);
             });
         }
+        let writing: Vec<ShardId> = batch.groups().map(|(group, _)| shard_of_group(group)).collect();
         // What has been gathered is done with; new work comes with new inputs.
         self.dirty.clear();
         if !writing.is_empty() && !self.broken {
@@ -438,8 +399,12 @@ impl Core {
 /// Messages by the node they go to.
 type Messages = BTreeMap<NodeId, Vec<(ShardId, Message)>>;
 
-fn add_messages(to: &mut Messages, shard: ShardId, messages: Vec<Message>) {
+fn add_messages(to: &mut Messages, out: &mut Outputs, shard: ShardId, messages: Vec<Message>) {
     for message in messages {
+        if message.get_msg_type() == MessageType::MsgSnapshot {
+            out.snapshots.push((shard, message));
+            continue;
+        }
         to.entry(NodeId(message.to)).or_default().push((shard, message));
     }
 }

@@ -20,6 +20,10 @@ pub(super) struct Reads {
 }
 
 impl Reads {
+    pub(super) fn is_empty(&self) -> bool {
+        self.waiting.is_empty() && self.asked.is_empty() && self.confirmed.is_empty()
+    }
+
     pub(super) fn add(&mut self, id: RequestId) {
         self.waiting.push(id);
     }

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::mpsc::Receiver;
+use std::sync::mpsc::{Receiver, Sender};
 
 use mimi_hub_storage::{StateStore, StorageError};
 
@@ -29,12 +29,24 @@ pub(super) struct Committed {
     pub(super) reply: Option<ProposalReply>,
 }
 
+/// What the applier is told.
+pub(super) enum Work {
+    /// To be applied, in this order.
+    Apply(Vec<Committed>),
+    /// Nothing more of the shard is to be applied, until it is resumed. Said to `paused` once everything before is.
+    Pause { shard: ShardId, paused: Sender<()> },
+    /// The shard goes on.
+    Resume { shard: ShardId },
+}
+
 pub(super) struct Applier {
     state: Arc<dyn StateStore>,
     machine: Arc<dyn StateMachine>,
     inbox: Arc<Inbox>,
     /// Not bounded here: the core counts what it has handed over, and takes nothing in beyond its limit.
-    work: Receiver<Vec<Committed>>,
+    work: Receiver<Work>,
+    /// Entries of paused shards, and how often each is paused.
+    waiting: BTreeMap<ShardId, (usize, Vec<Committed>)>,
 }
 
 impl Applier {
@@ -42,30 +54,76 @@ impl Applier {
         state: Arc<dyn StateStore>,
         machine: Arc<dyn StateMachine>,
         inbox: Arc<Inbox>,
-        work: Receiver<Vec<Committed>>,
+        work: Receiver<Work>,
     ) -> Self {
         Self {
             state,
             machine,
             inbox,
             work,
+            waiting: BTreeMap::new(),
         }
     }
 
     /// Applies what comes until nothing can come any more, or something breaks.
-    pub(super) fn run(self) {
-        while let Ok(mut batch) = self.work.recv() {
-            while batch.len() < BATCH_ENTRIES {
-                match self.work.try_recv() {
-                    Ok(more) => batch.extend(more),
-                    Err(_) => break,
+    pub(super) fn run(mut self) {
+        let mut next = None;
+        while let Some(work) = next.take().or_else(|| self.work.recv().ok()) {
+            let done = match work {
+                Work::Apply(entries) => {
+                    let mut batch = self.runnable(entries);
+                    while batch.len() < BATCH_ENTRIES && next.is_none() {
+                        match self.work.try_recv() {
+                            Ok(Work::Apply(more)) => batch.extend(self.runnable(more)),
+                            Ok(other) => next = Some(other),
+                            Err(_) => break,
+                        }
+                    }
+                    self.apply(batch)
                 }
-            }
-            if let Err(fatal) = self.apply(batch) {
+                Work::Pause { shard, paused } => {
+                    self.waiting.entry(shard).or_default().0 += 1;
+                    // Whoever asked may be gone; then it resumes, too.
+                    let _ = paused.send(());
+                    Ok(())
+                }
+                Work::Resume { shard } => {
+                    let waiting = self.resume(shard);
+                    self.apply(waiting)
+                }
+            };
+            if let Err(fatal) = done {
                 self.inbox.fatal(fatal);
                 return;
             }
         }
+    }
+
+    /// Sets aside what belongs to paused shards.
+    fn runnable(&mut self, entries: Vec<Committed>) -> Vec<Committed> {
+        if self.waiting.is_empty() {
+            return entries;
+        }
+        let mut runnable = Vec::new();
+        for entry in entries {
+            match self.waiting.get_mut(&entry.meta.shard) {
+                Some((_, waiting)) => waiting.push(entry),
+                None => runnable.push(entry),
+            }
+        }
+        runnable
+    }
+
+    fn resume(&mut self, shard: ShardId) -> Vec<Committed> {
+        if let Some((pauses, _)) = self.waiting.get_mut(&shard) {
+            *pauses -= 1;
+            if *pauses > 0 {
+                return Vec::new();
+            }
+        }
+        self.waiting
+            .remove(&shard)
+            .map_or_else(Vec::new, |(_, waiting)| waiting)
     }
 
     fn apply(&self, entries: Vec<Committed>) -> Result<(), Fatal> {
@@ -78,7 +136,7 @@ impl Applier {
                 let Some(Committed { meta, payload, reply }) = entries.next() else {
                     break;
                 };
-                reached.insert(meta.shard, meta.index);
+                reached.insert(meta.shard, (meta.index, meta.term));
                 if let Payload::Command(command) = payload {
                     let bytes = self.apply_command(&mut writer, meta, &command)?;
                     answers.extend(reply.map(|reply| {
@@ -92,8 +150,8 @@ impl Applier {
                     }));
                 }
             }
-            for (shard, index) in &reached {
-                writer.set_applied(*shard, *index);
+            for (shard, (index, term)) in &reached {
+                writer.set_applied(*shard, *index, *term);
             }
             writer.commit().map_err(|error| store_failed(&error))?;
             self.report(reached, answers)?;
@@ -116,8 +174,12 @@ impl Applier {
         })
     }
 
-    fn report(&self, reached: BTreeMap<ShardId, u64>, answers: Vec<(ProposalReply, Outcome)>) -> Result<(), Fatal> {
-        for (shard, index) in &reached {
+    fn report(
+        &self,
+        reached: BTreeMap<ShardId, (u64, u64)>,
+        answers: Vec<(ProposalReply, Outcome)>,
+    ) -> Result<(), Fatal> {
+        for (shard, (index, _)) in &reached {
             let told = catch_unwind(AssertUnwindSafe(|| self.machine.applied(*shard, *index)));
             told.map_err(|panic| Fatal {
                 shard: Some(*shard),
@@ -128,7 +190,7 @@ impl Applier {
             // The proposer may have lost interest.
             let _ = reply.send(Ok(outcome));
         }
-        for (shard, index) in reached {
+        for (shard, (index, _)) in reached {
             self.inbox.applied(shard, index);
         }
         Ok(())

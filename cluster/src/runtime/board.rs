@@ -25,6 +25,8 @@ pub struct ShardStatus {
     pub first_index: u64,
     /// Last index of the log.
     pub last_index: u64,
+    /// Whether it is idle, and costs nothing for that.
+    pub asleep: bool,
 }
 
 /// Where this node stands.
@@ -56,6 +58,7 @@ impl Board {
             applied: 0,
             first_index: 0,
             last_index: 0,
+            asleep: false,
         };
         Self {
             shards: (0..shards).map(|shard| Mutex::new(blank(shard))).collect(),
@@ -72,6 +75,7 @@ impl Board {
                 applied,
                 first_index,
                 last_index,
+                asleep,
             } = status;
             let status = ShardStatus {
                 shard,
@@ -81,6 +85,7 @@ impl Board {
                 applied,
                 first_index,
                 last_index,
+                asleep,
             };
             *cell.lock().unwrap_or_else(PoisonError::into_inner) = status;
         }

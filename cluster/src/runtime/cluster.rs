@@ -10,6 +10,7 @@ use mimi_hub_storage::{LogStore, StateStore};
 use tokio::sync::{oneshot, watch};
 
 use super::board::{Board, ClusterStatus};
+use super::delivery::{Delivery, SharedStaging};
 use super::inbox::{Inbox, Request};
 use super::worker::{Seams, Stores, Worker};
 use crate::config::{ClusterConfig, NodeId};
@@ -19,7 +20,7 @@ use crate::machine::{Leadership, StateMachine};
 use crate::reader::ShardReader;
 use crate::recovery;
 use crate::shard::ShardId;
-use crate::transport::{self, DeliverError, NoPeers, Transport};
+use crate::transport::{DeliverError, NoPeers, Transport};
 
 /// This node's part of a cluster. Clones are handles to the same one; it stops when told to, or with the last of them.
 #[derive(Clone)]
@@ -32,6 +33,7 @@ struct Inner {
     max_command_bytes: usize,
     inbox: Arc<Inbox>,
     board: Arc<Board>,
+    delivery: Delivery,
     state: Arc<dyn StateStore>,
     stopped: watch::Receiver<bool>,
 }
@@ -57,11 +59,11 @@ impl Cluster {
         Self::start_with_transport(config, log, state, machine, Arc::new(NoPeers)).await
     }
 
-    /// Like [`start`](Self::start), for a cluster of several nodes. Frames that arrive have to be given to
-    /// [`deliver`](Self::deliver).
+    /// Like [`start`](Self::start), for a cluster of several nodes: with a [`ClusterNetwork`](crate::ClusterNetwork), or
+    /// any other transport that gives what arrives to the [`Delivery`] it is connected with.
     ///
-    /// A shard of several replicas elects a leader within an election timeout. Its log is not compacted: a replica that
-    /// lags may need any entry of it.
+    /// A shard of several replicas elects a leader within an election timeout. A replica that lags is served from the log,
+    /// or with a snapshot when it lacks more than `max_lag_entries`.
     ///
     /// # Errors
     /// As for [`start`](Self::start).
@@ -75,17 +77,26 @@ impl Cluster {
         config.validate()?;
         let inbox = Arc::new(Inbox::new(config.max_queued, config.max_queued_bytes));
         let board = Arc::new(Board::new(config.shards));
+        let staging = SharedStaging::new(&config);
+        let delivery = Delivery::new(config.node, &inbox, staging.clone());
         let (stopped, watched) = watch::channel(false);
         let inner = Inner {
             node: config.node,
             max_command_bytes: config.max_command_bytes,
             inbox: inbox.clone(),
             board: board.clone(),
+            delivery: delivery.clone(),
             state: state.clone(),
             stopped: watched,
         };
+        transport.connect(delivery);
         let (begun, started) = oneshot::channel();
-        let (stores, seams) = (Stores { log, state }, Seams { machine, transport });
+        let stores = Stores { log, state };
+        let seams = Seams {
+            machine,
+            transport,
+            staging,
+        };
         // Recovery reads the disk: on the worker's own thread, not on the caller's.
         let run = move || {
             let recovered = recovery::recover(&config, stores.log.as_ref(), stores.state.as_ref());
@@ -180,8 +191,7 @@ impl Cluster {
     /// # Errors
     /// The frame does not read, or too many wait. Either way it is dropped, which Raft survives.
     pub fn deliver(&self, from: NodeId, frame: &[u8]) -> Result<(), DeliverError> {
-        let decoded = transport::decode(from, self.inner.node, frame)?;
-        self.inner.inbox.frame(decoded, frame.len())
+        self.inner.delivery.frame(from, frame)
     }
 
     /// Reads what this node has applied of `shard`.
@@ -205,10 +215,12 @@ impl Cluster {
         }
     }
 
-    /// Stops this node's part: refuses new requests, finishes those under way (for no longer than the configured grace),
-    /// flushes the state store and ends the threads. The stores close when every handle and reader is gone.
+    /// Stops this node's part: gives its leaderships to other nodes, refuses new requests, finishes those under way (each
+    /// for no longer than the configured grace), flushes the state store and ends the threads. Until the leaderships are
+    /// given away, requests are carried out or refused with the new leader's name. The stores close when every handle and
+    /// reader is gone; dropping the last handle stops, too, but gives nothing away.
     pub async fn stop(&self) {
-        self.inner.inbox.stop();
+        self.inner.inbox.leave();
         let mut stopped = self.inner.stopped.clone();
         // An error means that the worker is gone, too.
         let _ = stopped.wait_for(|stopped| *stopped).await;

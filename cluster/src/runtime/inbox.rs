@@ -7,13 +7,16 @@ use std::collections::BTreeMap;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use raft::eraftpb::Message;
 use tokio::sync::oneshot;
 
 use super::cluster::Outcome;
+use crate::config::NodeId;
 use crate::core::Frame;
 use crate::error::ProposeError;
 use crate::fatal::Fatal;
 use crate::shard::ShardId;
+use crate::snapshot::SnapshotId;
 use crate::transport::DeliverError;
 
 /// Where a proposal's outcome goes.
@@ -35,18 +38,37 @@ pub(super) enum Request {
     },
 }
 
+/// What has become of a snapshot.
+#[derive(Debug)]
+pub(super) enum SnapshotNews {
+    /// The state store has taken it.
+    Installed(SnapshotId),
+    /// It has arrived whole.
+    Received { shard: ShardId, message: Message },
+    /// It has reached the other node, or has not.
+    Sent {
+        shard: ShardId,
+        to: NodeId,
+        delivered: bool,
+    },
+}
+
 /// Everything that waited.
 #[derive(Debug, Default)]
 pub(super) struct Waiting {
     pub(super) requests: Vec<Request>,
     /// From other nodes, in the order they came.
     pub(super) frames: Vec<Frame>,
+    /// Not bounded here: few are under way at a time.
+    pub(super) snapshots: Vec<SnapshotNews>,
     /// How far the applier has come.
     pub(super) applied: BTreeMap<ShardId, u64>,
     /// How far the flusher has come.
     pub(super) flushed: BTreeMap<ShardId, u64>,
     /// Another thread cannot go on.
     pub(super) fatal: Option<Fatal>,
+    /// The node is about to stop: leaderships are to be given away.
+    pub(super) leaving: bool,
     /// No requests will come any more.
     pub(super) stopping: bool,
 }
@@ -55,6 +77,7 @@ impl Waiting {
     fn is_empty(&self) -> bool {
         self.requests.is_empty()
             && self.frames.is_empty()
+            && self.snapshots.is_empty()
             && self.applied.is_empty()
             && self.flushed.is_empty()
             && self.fatal.is_none()
@@ -73,7 +96,7 @@ struct State {
     waiting: Waiting,
     bytes: usize,
     frame_bytes: usize,
-    /// The worker does not know of `stopping` yet.
+    /// The worker does not know of `leaving` or `stopping` yet.
     news: bool,
 }
 
@@ -121,6 +144,11 @@ impl Inbox {
         Ok(())
     }
 
+    pub(super) fn snapshot(&self, news: SnapshotNews) {
+        self.lock().waiting.snapshots.push(news);
+        self.wake.notify_one();
+    }
+
     pub(super) fn applied(&self, shard: ShardId, index: u64) {
         self.lock().waiting.applied.insert(shard, index);
         self.wake.notify_one();
@@ -133,6 +161,14 @@ impl Inbox {
 
     pub(super) fn fatal(&self, fatal: Fatal) {
         self.lock().waiting.fatal.get_or_insert(fatal);
+        self.wake.notify_one();
+    }
+
+    /// The node is about to stop.
+    pub(super) fn leave(&self) {
+        let mut state = self.lock();
+        state.waiting.leaving = true;
+        state.news = true;
         self.wake.notify_one();
     }
 
@@ -154,10 +190,11 @@ impl Inbox {
         state.bytes = 0;
         state.frame_bytes = 0;
         state.news = false;
-        let stopping = state.waiting.stopping;
+        let Waiting { leaving, stopping, .. } = state.waiting;
         std::mem::replace(
             &mut state.waiting,
             Waiting {
+                leaving,
                 stopping,
                 ..Waiting::default()
             },

@@ -6,17 +6,22 @@
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Sender, channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use mimi_hub_storage::{Durability, LogStore, StateStore};
+use raft::eraftpb::Message;
 
-use super::applier::{Applier, Committed};
+use super::applier::{Applier, Committed, Work};
 use super::board::Board;
+use super::delivery::SharedStaging;
 use super::flusher::Flusher;
-use super::inbox::{Inbox, ProposalReply, ReadReply, Request, Waiting};
+use super::inbox::{Inbox, ProposalReply, ReadReply, Request, SnapshotNews, Waiting};
+use super::installer::Installer;
 use super::logger::logger;
+use super::sender::SnapshotSender;
 use crate::config::ClusterConfig;
 use crate::core::{
     ApplyWork, Core, CoreConfig, Fetch, Frame, GroupStart, Input, LogWrite, Outputs, RequestId, group_id,
@@ -24,6 +29,8 @@ use crate::core::{
 use crate::error::{ClusterError, ProposeError};
 use crate::fatal::{Fatal, FatalHook, panic_text};
 use crate::machine::{EntryMeta, StateMachine};
+use crate::shard::ShardId;
+use crate::snapshot::SnapshotId;
 use crate::transport::{self, Transport};
 
 /// The stores of a node.
@@ -36,6 +43,7 @@ pub(super) struct Stores {
 pub(super) struct Seams {
     pub(super) machine: Arc<dyn StateMachine>,
     pub(super) transport: Arc<dyn Transport>,
+    pub(super) staging: SharedStaging,
 }
 
 /// Who waits for a request.
@@ -56,10 +64,14 @@ pub(super) struct Worker {
     last_request: RequestId,
     stop_grace: Duration,
     fatal: FatalHook,
-    apply: Sender<Vec<Committed>>,
-    applier: JoinHandle<()>,
+    staging: SharedStaging,
+    apply: Sender<Work>,
     flush: Sender<()>,
-    flusher: JoinHandle<()>,
+    send: Sender<(ShardId, Message)>,
+    install: Sender<SnapshotId>,
+    /// For the snapshot sender, which may be in the middle of one.
+    stop_sending: Arc<AtomicBool>,
+    threads: Vec<JoinHandle<()>>,
 }
 
 impl Worker {
@@ -71,7 +83,11 @@ impl Worker {
         inbox: Arc<Inbox>,
         board: Arc<Board>,
     ) -> Result<Self, ClusterError> {
-        let Seams { machine, transport } = seams;
+        let Seams {
+            machine,
+            transport,
+            staging,
+        } = seams;
         let core = Core::new(CoreConfig::new(config, logger()), Duration::ZERO, groups).map_err(|(shard, error)| {
             ClusterError::Recovery {
                 shard,
@@ -89,6 +105,32 @@ impl Worker {
             interval: config.flush_interval,
             stop,
         };
+        let (send, to_send) = channel();
+        let (install, to_install) = channel();
+        let stop_sending = Arc::new(AtomicBool::new(false));
+        let sender = SnapshotSender {
+            state: stores.state.clone(),
+            transport: transport.clone(),
+            inbox: inbox.clone(),
+            apply: apply.clone(),
+            max_bytes: config.max_snapshot_bytes,
+            stopping: stop_sending.clone(),
+            work: to_send,
+        };
+        let installer = Installer {
+            state: stores.state.clone(),
+            machine: machine.clone(),
+            staging: staging.clone(),
+            inbox: inbox.clone(),
+            apply: apply.clone(),
+            work: to_install,
+        };
+        let threads = vec![
+            spawn("apply", inbox.clone(), move || applier.run())?,
+            spawn("flush", inbox.clone(), move || flusher.run())?,
+            spawn("snapshot send", inbox.clone(), move || sender.run())?,
+            spawn("snapshot install", inbox.clone(), move || installer.run())?,
+        ];
         Ok(Self {
             core,
             origin: Instant::now(),
@@ -99,10 +141,13 @@ impl Worker {
             last_request: 0,
             stop_grace: config.stop_grace,
             fatal: config.fatal.clone(),
+            staging,
             apply,
-            applier: spawn("apply", inbox.clone(), move || applier.run())?,
             flush,
-            flusher: spawn("flush", inbox.clone(), move || flusher.run())?,
+            send,
+            install,
+            stop_sending,
+            threads,
             inbox,
             board,
         })
@@ -127,16 +172,23 @@ impl Worker {
 
     fn turns(&mut self) -> Result<(), Fatal> {
         self.step(Vec::new())?;
-        let mut stop_at = None;
+        let (mut leave_at, mut stop_at) = (None, None);
         loop {
             let timeout = self.core.deadline().saturating_sub(self.origin.elapsed());
             let waiting = self.inbox.take(timeout);
             if let Some(fatal) = waiting.fatal {
                 return Err(fatal);
             }
-            let stopping = waiting.stopping;
-            let inputs = self.inputs(waiting);
+            let Waiting { leaving, stopping, .. } = waiting;
+            let mut inputs = self.inputs(waiting);
+            if leaving && leave_at.is_none() {
+                leave_at = Some(Instant::now() + self.stop_grace);
+                inputs.push(Input::HandOver);
+            }
             self.step(inputs)?;
+            if leave_at.is_some_and(|until| !self.core.may_hand_over() || Instant::now() >= until) {
+                self.inbox.stop();
+            }
             if stopping {
                 let stop_at = *stop_at.get_or_insert_with(|| Instant::now() + self.stop_grace);
                 if self.replies.is_empty() || Instant::now() >= stop_at {
@@ -161,6 +213,11 @@ impl Worker {
                 .into_iter()
                 .map(|(shard, index)| Input::Flushed { shard, index }),
         );
+        inputs.extend(waiting.snapshots.into_iter().map(|news| match news {
+            SnapshotNews::Installed(id) => Input::Installed(id),
+            SnapshotNews::Received { shard, message } => Input::Snapshot { shard, message },
+            SnapshotNews::Sent { shard, to, delivered } => Input::SnapshotSent { shard, to, delivered },
+        }));
         for request in waiting.requests {
             self.last_request += 1;
             let id = self.last_request;
@@ -191,7 +248,7 @@ impl Worker {
             return Err(fatal);
         }
         for frame in &out.frames {
-            self.send(frame);
+            self.send_frame(frame);
         }
         for shard in &out.touched {
             if let Some(status) = self.core.status(*shard) {
@@ -206,6 +263,16 @@ impl Worker {
             self.answer(id, answer);
         }
         self.hand_over(out.apply);
+        // When one of these threads is gone, it has left a fatal error in the inbox.
+        for snapshot in out.snapshots {
+            let _ = self.send.send(snapshot);
+        }
+        for id in out.installs {
+            let _ = self.install.send(id);
+        }
+        for id in out.discards {
+            self.staging.lock().take_whole(id);
+        }
         let mut inputs = Vec::new();
         for fetch in out.fetches {
             inputs.push(self.fetch(fetch)?);
@@ -216,7 +283,7 @@ impl Worker {
         Ok(inputs)
     }
 
-    fn send(&self, frame: &Frame) {
+    fn send_frame(&self, frame: &Frame) {
         match transport::encode(frame) {
             Ok(frames) => frames
                 .into_iter()
@@ -257,7 +324,7 @@ impl Worker {
         }
         if !committed.is_empty() {
             // When the applier is gone, it has left a fatal error in the inbox.
-            let _ = self.apply.send(committed);
+            let _ = self.apply.send(Work::Apply(committed));
         }
     }
 
@@ -288,11 +355,12 @@ impl Worker {
 
     /// Ends the other threads and leaves everything durable.
     fn close(mut self) {
-        drop(self.apply);
-        drop(self.flush);
-        // A thread that panicked has said so in the inbox.
-        let _ = self.applier.join();
-        let _ = self.flusher.join();
+        self.stop_sending.store(true, Ordering::Relaxed);
+        drop((self.apply, self.flush, self.send, self.install));
+        for thread in self.threads {
+            // A thread that panicked has said so in the inbox.
+            let _ = thread.join();
+        }
         let parting = self.core.parting_write();
         let closed = self
             .stores

@@ -20,6 +20,8 @@ use actix::ActorFutureExt;
 use actix::{Actor, ActorContext, AsyncContext, Context, Handler, Message, WrapFuture};
 use bytes::Bytes;
 use mimi_hub_cluster::{Outcome as Committed, ProposeError, ShardId, ShardReader};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 pub(crate) use self::registry::Registry;
@@ -39,9 +41,9 @@ const TRIM_BATCH_EVENTS: u64 = 256;
 /// What an entity must be able to do to live in an actor.
 pub(crate) trait Entity: Sized + Unpin + 'static {
     /// What can be asked of it.
-    type Request: Send + 'static;
+    type Request: Send + Serialize + DeserializeOwned + 'static;
     /// What it answers when nothing was accepted: a rejection, or something read.
-    type Answer: Send + 'static;
+    type Answer: Send + Serialize + DeserializeOwned + 'static;
 
     /// Rebuilds the state from what is durable.
     fn load(hub: &Arc<Hub>, reader: &ShardReader, id: &EntityId, head: &Head) -> Result<Self, NodeError>;
@@ -74,16 +76,16 @@ pub(crate) enum Decision<A> {
 }
 
 /// The reply to a request.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum Reply<A> {
     /// Accepted, now or when the same request came before: the encoded reply, and the acceptance time of a fresh event.
-    Accepted(Bytes),
+    Accepted(#[serde(with = "crate::octets::shared")] Bytes),
     /// Not accepted, or only read.
     Answer(A),
 }
 
 /// Why there is no reply.
-#[derive(Clone, Debug, thiserror::Error)]
+#[derive(Clone, Debug, Serialize, Deserialize, thiserror::Error)]
 pub(crate) enum AskError {
     /// Another node leads the entity's shard, or none does; or the outcome is unknown. The caller may ask again.
     #[error("the entity is not available here at the moment")]

@@ -93,6 +93,16 @@ fn read_value(text: &str) -> Value {
 }
 
 fn anchor_paths(config: &mut Config, folder: &Path) {
+    if let Some(cluster) = &mut config.cluster {
+        for path in [
+            &mut cluster.certificate,
+            &mut cluster.private_key,
+            &mut cluster.ca,
+            &mut cluster.hub_keys,
+        ] {
+            *path = folder.join(&*path);
+        }
+    }
     let paths: [&mut PathBuf; 7] = [
         &mut config.hub.data_dir,
         &mut config.federation.certificate,

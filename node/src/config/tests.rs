@@ -73,8 +73,8 @@ fn every_section_can_be_written() {
     let config = parse(Path::new("hub.toml"), &text, Vec::new()).unwrap();
     config.validate().unwrap();
     assert_eq!(
-        config.peers.values().next().unwrap().host_and_port(),
-        Some(("::1", 7002))
+        config.peers.values().next().unwrap().hosts_and_ports(),
+        Some(vec![("::1", 7002)])
     );
     assert_eq!((config.limits.connections_max, config.room.members_max), (7, 7));
     assert_eq!(
@@ -115,8 +115,8 @@ fn the_environment_goes_before_the_file() {
 
     let config = with(&[("MIMI_HUB__PEERS", r#"{"b.example"={address="h:1"}}"#)]).unwrap();
     assert_eq!(
-        config.peers[&"b.example".parse().unwrap()].host_and_port(),
-        Some(("h", 1))
+        config.peers[&"b.example".parse().unwrap()].hosts_and_ports(),
+        Some(vec![("h", 1)])
     );
 }
 

@@ -50,6 +50,7 @@ impl Config {
         let mut findings = Findings::default();
         self.hub(&mut findings);
         self.listeners(&mut findings);
+        self.cluster(&mut findings);
         self.peers(&mut findings);
         self.limits(&mut findings);
         self.rooms_and_delivery(&mut findings);
@@ -63,6 +64,21 @@ impl Config {
         match findings.0 {
             found if found.is_empty() => Ok(()),
             found => Err(ConfigError::Invalid(found)),
+        }
+    }
+
+    fn cluster(&self, findings: &mut Findings) {
+        let Some(cluster) = &self.cluster else { return };
+        match cluster.numbered() {
+            None => findings.add(
+                "cluster.nodes",
+                format!("{:?}", cluster.nodes),
+                "number the nodes from 1",
+            ),
+            Some(nodes) if !nodes.contains_key(&cluster.node) => {
+                findings.add("cluster.node", cluster.node, "name this node in cluster.nodes too");
+            }
+            Some(_) => {}
         }
     }
 
@@ -103,7 +119,7 @@ impl Config {
             if self.hub.domains.contains(name) {
                 findings.add(&key, name, "is one of hub.domains; a provider is not its own peer");
             }
-            if peer.host_and_port().is_none() {
+            if peer.hosts_and_ports().is_none() {
                 findings.add(
                     &format!("{key}.address"),
                     &peer.address,
@@ -196,15 +212,22 @@ fn is_base_url(text: &str) -> bool {
 }
 
 impl super::PeerConfig {
-    /// `address` in its parts; `None` when it is not `host:port` with a port above 0.
+    /// The addresses in their parts; `None` when one is not `host:port` with a port above 0.
     #[must_use]
-    pub fn host_and_port(&self) -> Option<(&str, u16)> {
-        let (host, port) = self.address.rsplit_once(':')?;
-        let host = host
-            .strip_prefix('[')
-            .and_then(|rest| rest.strip_suffix(']'))
-            .unwrap_or(host);
-        let port: u16 = port.parse().ok()?;
-        (!host.is_empty() && port != 0).then_some((host, port))
+    pub fn hosts_and_ports(&self) -> Option<Vec<(&str, u16)>> {
+        self.address
+            .split(',')
+            .map(|address| host_and_port(address.trim()))
+            .collect()
     }
+}
+
+fn host_and_port(address: &str) -> Option<(&str, u16)> {
+    let (host, port) = address.rsplit_once(':')?;
+    let host = host
+        .strip_prefix('[')
+        .and_then(|rest| rest.strip_suffix(']'))
+        .unwrap_or(host);
+    let port: u16 = port.parse().ok()?;
+    (!host.is_empty() && port != 0).then_some((host, port))
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use mimi_hub_cluster::ShardReader;
 use mimi_hub_proto::uri::{ClientUri, UserUri};
 use mimi_hub_proto::{FanoutEvent, FanoutMessage, tls};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_bytes::ByteBuf;
 use sha2::{Digest, Sha256};
 
@@ -18,6 +19,7 @@ use crate::hub::Hub;
 use crate::{keys, read};
 
 /// What can be asked of a followed room.
+#[derive(Serialize, Deserialize)]
 pub(crate) enum FollowedRequest {
     /// KeyPackages of a local user were given out for this room.
     Expect {
@@ -56,8 +58,20 @@ impl Notified {
     }
 }
 
+impl Serialize for Notified {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.octets.serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Notified {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        crate::octets::deserialize(deserializer).map(Notified::new)
+    }
+}
+
 /// What a followed room answers when nothing is accepted.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum FollowedAnswer {
     /// It is so already, or was.
     Unchanged,

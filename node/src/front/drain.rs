@@ -88,8 +88,7 @@ mod tests {
         let (body, taken) = counted(chunks);
         let request = Request::post("/").body(body).unwrap();
         assert_eq!(router.oneshot(request).await.unwrap().status(), status);
-        let taken = *taken.lock().unwrap();
-        taken
+        *taken.lock().unwrap()
     }
 
     #[tokio::test]

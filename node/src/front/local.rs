@@ -46,6 +46,7 @@ pub(crate) fn router(hub: &Arc<Hub>) -> Router {
         .route("/users/{user}/rooms/{room}", delete(forget_room))
         .route("/rooms", post(create_room))
         .route("/rooms/{room}", get(view_room))
+        .route("/rooms/{room}/leader", get(room_leader))
         .route("/keyMaterial/{user}", post(key_material))
         .route("/update/{room}", post(update))
         .route("/submitMessage/{room}", post(submit_message))
@@ -192,6 +193,17 @@ async fn create_room(State(hub): State<Arc<Hub>>, headers: HeaderMap, request: R
 async fn view_room(State(hub): State<Arc<Hub>>, Path(room): Path<String>) -> Answer {
     let room = uri::<RoomUri>(&room)?;
     Ok(axum::Json(rooms::view(&hub, &room).await?).into_response())
+}
+
+#[derive(Serialize)]
+struct RoomLeader {
+    node: u64,
+}
+
+async fn room_leader(State(hub): State<Arc<Hub>>, Path(room): Path<String>) -> Answer {
+    let room = uri::<RoomUri>(&room)?;
+    let node = rooms::leader(&hub, &room).await?;
+    Ok(axum::Json(RoomLeader { node }).into_response())
 }
 
 async fn key_material(State(hub): State<Arc<Hub>>, Path(target): Path<String>, request: Request) -> Answer {

@@ -1,6 +1,7 @@
 //! The HTTP skin: what a request must be before the hub looks at what it asks, the routes of both listeners, and the
 //! answers' form. What is asked is carried out in [`crate::service`].
 
+pub(crate) mod base64;
 pub(crate) mod body;
 pub(crate) mod drain;
 pub(crate) mod federation;
@@ -14,16 +15,9 @@ use std::time::Duration;
 use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use base64::Engine;
 use http::StatusCode;
-use serde::Serializer;
 
 use self::problem::Problem;
-
-/// Binary values in JSON are standard base64.
-pub(crate) fn base64<S: Serializer>(bytes: &Vec<u8>, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_str(&base64::engine::general_purpose::STANDARD.encode(bytes))
-}
 
 /// Middleware: a request that takes longer is answered 503. What it has proposed is not undone: the same request, sent
 /// again, gets its reply.

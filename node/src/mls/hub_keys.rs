@@ -68,12 +68,12 @@ pub enum HubKeysError {
 }
 
 impl HubKeys {
-    /// Reads the keys from the data folder, or makes them.
+    /// Reads the keys from the file, or makes them. Of several nodes that make them at the same time, one does.
     ///
     /// # Errors
     /// A file that cannot be read, written or understood.
-    pub fn open(data_dir: &Path, domain: &ProviderDomain) -> Result<Self, HubKeysError> {
-        let path = data_dir.join(FILE);
+    pub fn open(path: &Path, domain: &ProviderDomain) -> Result<Self, HubKeysError> {
+        let path = path.to_owned();
         let damaged = |error: String| HubKeysError::Damaged {
             path: path.clone(),
             error,
@@ -81,9 +81,12 @@ impl HubKeys {
         let pairs = match fs::read(&path) {
             Ok(bytes) => serde_json::from_slice(&bytes).map_err(|error| damaged(error.to_string()))?,
             Err(error) if error.kind() == ErrorKind::NotFound => {
-                let pairs = generate()?;
-                write(&path, &pairs)?;
-                pairs
+                write(&path, &generate()?)?;
+                let bytes = fs::read(&path).map_err(|error| HubKeysError::Io {
+                    path: path.clone(),
+                    error,
+                })?;
+                serde_json::from_slice(&bytes).map_err(|error| damaged(error.to_string()))?
             }
             Err(error) => return Err(HubKeysError::Io { path, error }),
         };
@@ -177,14 +180,14 @@ fn generate() -> Result<Vec<KeyPair>, HubKeysError> {
         .collect()
 }
 
-/// Written beside and renamed, so that a crash leaves no half file.
+/// Written beside and put in place whole, so that a crash leaves no half file.
 fn write(path: &Path, pairs: &[KeyPair]) -> Result<(), HubKeysError> {
     let io = |error| HubKeysError::Io {
         path: path.to_owned(),
         error,
     };
     let bytes = serde_json::to_vec(pairs).map_err(|error| io(error.into()))?;
-    let beside = path.with_extension("new");
+    let beside = path.with_extension(format!("new.{}", std::process::id()));
     let mut file = fs::OpenOptions::new()
         .write(true)
         .create(true)
@@ -193,7 +196,14 @@ fn write(path: &Path, pairs: &[KeyPair]) -> Result<(), HubKeysError> {
         .open(&beside)
         .map_err(io)?;
     file.write_all(&bytes).and_then(|()| file.sync_all()).map_err(io)?;
-    fs::rename(&beside, path).map_err(io)?;
+    // A link does not replace what another node has made meanwhile.
+    let linked = fs::hard_link(&beside, path);
+    fs::remove_file(&beside).map_err(io)?;
+    if let Err(error) = linked
+        && error.kind() != ErrorKind::AlreadyExists
+    {
+        return Err(io(error));
+    }
     let folder = path.parent().unwrap_or(Path::new("."));
     fs::File::open(folder).and_then(|folder| folder.sync_all()).map_err(io)
 }
@@ -207,8 +217,8 @@ mod tests {
         use std::os::unix::fs::PermissionsExt;
         let folder = tempfile::tempdir().unwrap();
         let domain: ProviderDomain = "a.example".parse().unwrap();
-        let first = HubKeys::open(folder.path(), &domain).unwrap();
-        let again = HubKeys::open(folder.path(), &domain).unwrap();
+        let first = HubKeys::open(&folder.path().join(FILE), &domain).unwrap();
+        let again = HubKeys::open(&folder.path().join(FILE), &domain).unwrap();
         let scheme = SignatureScheme::ED25519;
         assert_eq!(first.public(scheme).unwrap(), again.public(scheme).unwrap());
         let signature = again.sign(scheme, "GroupInfoResponseTBS", b"content").unwrap();
@@ -234,7 +244,7 @@ mod tests {
         let mixed = serde_json::to_vec(&pairs).unwrap();
         for damaged in [b"{".as_slice(), b"", b"[]", &mixed] {
             fs::write(folder.path().join(FILE), damaged).unwrap();
-            let error = HubKeys::open(folder.path(), &domain).unwrap_err();
+            let error = HubKeys::open(&folder.path().join(FILE), &domain).unwrap_err();
             assert!(matches!(error, HubKeysError::Damaged { .. }), "{error}");
             assert_eq!(fs::read(folder.path().join(FILE)).unwrap(), damaged);
         }

@@ -59,8 +59,8 @@ struct Built {
     detours: RecentMap<Detour, Client>,
 }
 
-/// From `[peers]`: host name to host and port to dial.
-type Overrides = HashMap<String, (String, u16)>;
+/// From `[peers]`: host name to the hosts and ports to dial, in their order.
+type Overrides = HashMap<String, Vec<(String, u16)>>;
 
 impl HttpClients {
     pub(super) fn new(config: &Config, tls: Arc<Tls>) -> Result<Self, reqwest::Error> {
@@ -68,8 +68,11 @@ impl HttpClients {
             .peers
             .iter()
             .filter_map(|(name, peer)| {
-                let (host, port) = peer.host_and_port()?;
-                Some((name.to_string(), (host.to_owned(), port)))
+                let dialled = peer
+                    .hosts_and_ports()?
+                    .into_iter()
+                    .map(|(host, port)| (host.to_owned(), port));
+                Some((name.to_string(), dialled.collect()))
             })
             .collect();
         let overrides = Arc::new(overrides);
@@ -158,12 +161,15 @@ impl Resolve for Dialer {
         let host = self.dial_instead.as_deref().unwrap_or(name.as_str());
         // Port 0 stands for the one in the URL, or that of https.
         let host = host.trim_matches(['[', ']']);
-        let (host, port) = match self.overrides.get(host) {
-            Some((host, port)) => (host.clone(), *port),
-            None => (host.to_owned(), 0),
+        let dialled = match self.overrides.get(host) {
+            Some(dialled) => dialled.clone(),
+            None => vec![(host.to_owned(), 0)],
         };
         Box::pin(async move {
-            let found: Vec<SocketAddr> = lookup_host((host, port)).await?.collect();
+            let mut found: Vec<SocketAddr> = Vec::new();
+            for (host, port) in dialled {
+                found.extend(lookup_host((host, port)).await?);
+            }
             Ok(Box::new(found.into_iter()) as Addrs)
         })
     }

@@ -6,10 +6,10 @@ use mimi_hub_cluster::ShardReader;
 use mimi_hub_proto::mls::{GroupInfo, ProposalMessage, ProposalRef, RatchetTree};
 use mimi_hub_proto::uri::{ProviderDomain, RoomUri, UserUri};
 use mimi_hub_proto::{
-    GroupInfoRequest, HandshakeBundle, KeyMaterialResponse, SubmitMessageRequest, SubmitMessageResponse, UpdateOutcome,
-    UpdateRoomResponse, tls,
+    GroupInfoRequest, HandshakeBundle, KeyMaterialResponse, RatchetTreeOption, SubmitMessageRequest,
+    SubmitMessageResponse, UpdateOutcome, UpdateRoomResponse, tls,
 };
-use serde::Serialize;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_bytes::ByteBuf;
 
 use super::commit::{CommitBundle, decide_commit, replay_commit};
@@ -29,11 +29,14 @@ use crate::hub::Hub;
 use crate::{keys, read};
 
 /// What can be asked of a hosted room.
+#[derive(Serialize, Deserialize)]
 pub(crate) enum RoomRequest {
     /// Make it.
     Create {
         creator: UserUri,
+        #[serde(with = "crate::octets")]
         group_info: GroupInfo,
+        #[serde(with = "crate::octets")]
         ratchet_tree: RatchetTree,
     },
     /// A Commit or Proposals.
@@ -41,11 +44,13 @@ pub(crate) enum RoomRequest {
     /// An application message.
     Submit {
         source: ProviderDomain,
+        #[serde(with = "crate::octets")]
         request: SubmitMessageRequest,
     },
     /// The GroupInfo, for a client that wants to join.
     GroupInfo {
         source: ProviderDomain,
+        #[serde(with = "crate::octets")]
         request: GroupInfoRequest,
     },
     /// May `requester` fetch key material of `target` for this room?
@@ -55,6 +60,7 @@ pub(crate) enum RoomRequest {
     /// Key material was fetched for this room from `provider`.
     Claimed {
         provider: ProviderDomain,
+        #[serde(with = "crate::octets")]
         response: KeyMaterialResponse,
     },
     /// What the hub knows of it.
@@ -85,8 +91,37 @@ impl From<HandshakeBundle> for Update {
     }
 }
 
+impl Serialize for Update {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let bundle = match self {
+            Update::Commit(bundle) => HandshakeBundle::Commit {
+                commit: bundle.commit.clone(),
+                welcome: bundle.welcome.clone(),
+                group_info: bundle.group_info.clone(),
+                ratchet_tree: RatchetTreeOption::DistributionService,
+            },
+            Update::Proposals(proposals) => {
+                let (proposal, more_proposals) = proposals
+                    .split_first()
+                    .ok_or_else(|| serde::ser::Error::custom("no proposals"))?;
+                HandshakeBundle::Proposals {
+                    proposal: proposal.clone(),
+                    more_proposals: more_proposals.to_vec(),
+                }
+            }
+        };
+        crate::octets::serialize(&bundle, serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Update {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        crate::octets::deserialize::<HandshakeBundle, D>(deserializer).map(Update::from)
+    }
+}
+
 /// What a hosted room answers when nothing is accepted.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum RoomAnswer {
     AreAddable(bool),
     BadKeyMaterial(String),
@@ -96,34 +131,34 @@ pub(crate) enum RoomAnswer {
     MayClaim(bool),
     NoSuchRoom,
     NotAuthorized(String),
-    Submit(SubmitMessageResponse),
-    Update(UpdateRoomResponse),
+    Submit(#[serde(with = "crate::octets")] SubmitMessageResponse),
+    Update(#[serde(with = "crate::octets")] UpdateRoomResponse),
     View(RoomView),
 }
 
 /// The hub's view of a room, for its provider's gateways.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct RoomView {
     room: RoomUri,
     epoch: u64,
     seq: u64,
-    #[serde(serialize_with = "crate::front::base64")]
+    #[serde(with = "crate::front::base64")]
     tree_hash: Vec<u8>,
-    #[serde(serialize_with = "crate::front::base64")]
+    #[serde(with = "crate::front::base64")]
     confirmed_transcript_hash: Vec<u8>,
     participants: Vec<ParticipantView>,
     clients: Vec<ClientView>,
     pending_proposals: usize,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, Deserialize)]
 struct ParticipantView {
     user: UserUri,
     role: u32,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct ClientView {
     client: mimi_hub_proto::uri::ClientUri,

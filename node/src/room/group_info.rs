@@ -12,7 +12,8 @@ use mimi_hub_proto::{
 use openmls::group::StagedCommit;
 use openmls::prelude::LeafNodeIndex;
 use openmls_traits::types::SignatureScheme;
-use tls_codec::Serialize;
+use serde::{Deserialize, Serialize};
+use tls_codec::Serialize as TlsSerialize;
 
 use super::commit::CommitBundle;
 use super::handshake::UpdateRefusal;
@@ -99,14 +100,15 @@ fn verify(scheme: SignatureScheme, key: &[u8], group_info: &GroupInfo) -> bool {
     crypto::verify_with_label(scheme, key, "GroupInfoTBS", signed.0, signed.1).is_ok()
 }
 
-fn bytes_of(value: &impl Serialize) -> Result<Vec<u8>, UpdateRefusal> {
+fn bytes_of(value: &impl TlsSerialize) -> Result<Vec<u8>, UpdateRefusal> {
     value.tls_serialize_detached().map_err(UpdateRefusal::not_allowed)
 }
 
 /// What a joiner receives, before it is encrypted and signed (which needs no state, and happens outside the actor).
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct GroupInfoParts {
     pub(crate) room: RoomUri,
+    #[serde(with = "crate::octets")]
     pub(crate) tbe: GroupInfoRatchetTreeTbe,
 }
 

@@ -3,7 +3,7 @@
 //! The cursor is the caller's: it holds the last event seen of each room. Nothing is stored per reader, so that a stream
 //! can be resumed from any cursor, as far back as the rooms' retention goes.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,12 +12,13 @@ use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use mimi_hub_cluster::ShardId;
 use mimi_hub_proto::tls;
 use mimi_hub_proto::uri::{RoomUri, UserUri};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
+use serde_bytes::ByteBuf;
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout_at};
 
 use super::unexpected;
-use crate::actor::Reply;
+use crate::actor::{AskError, Reply};
 use crate::command::{Event, ReadableRanges, decode, encode};
 use crate::entity::EntityId;
 use crate::error::NodeError;
@@ -73,10 +74,17 @@ pub(crate) async fn stream(
         let rooms = rooms(hub, user).await?;
         let ids: Vec<EntityId> = rooms.iter().map(|room| entity(hub, room)).collect();
         hub.wakers().register(&waiter, &ids);
-        barriers(hub, &ids).await?;
+        let mut by_shard: BTreeMap<ShardId, Vec<RoomRead>> = BTreeMap::new();
+        for (room, id) in rooms.into_iter().zip(ids) {
+            let seen = cursor.get(&room).copied().unwrap_or_default();
+            by_shard
+                .entry(hub.shard_of(&id))
+                .or_default()
+                .push(RoomRead { id, room, seen });
+        }
         let mut page = Page::default();
-        for (room, id) in rooms.iter().zip(&ids) {
-            page.read_room(hub, user, room, id, &mut cursor, limit)?;
+        for (shard, rooms) in by_shard {
+            page.read(hub, user, shard, rooms, &mut cursor, limit).await?;
         }
         if !page.events.is_empty() || page.more || timeout_at(deadline, waiter.notified()).await.is_err() {
             let encoded = encode(&cursor).map_err(|error| unexpected(&error))?;
@@ -87,78 +95,137 @@ pub(crate) async fn stream(
 }
 
 impl Page {
-    fn read_room(
+    /// Reads the rooms of one shard.
+    async fn read(
         &mut self,
-        hub: &Hub,
+        hub: &Arc<Hub>,
         user: &UserUri,
-        room: &RoomUri,
-        id: &EntityId,
+        shard: ShardId,
+        rooms: Vec<RoomRead>,
         cursor: &mut Cursor,
         limit: usize,
     ) -> Result<(), Problem> {
-        let seen = cursor.get(room).copied().unwrap_or_default();
-        let left = limit.saturating_sub(self.events.len());
-        if left == 0 {
+        let limit = limit.saturating_sub(self.events.len());
+        if limit == 0 {
             self.more = true;
             return Ok(());
         }
-        let (last, events, more) = readable(hub, user, id, seen, left).map_err(|error| unexpected(&error))?;
-        self.more |= more;
-        for (seq, message) in events {
-            self.events.push(StreamEvent {
-                room: room.clone(),
-                seq,
-                fanout_message: STANDARD.encode(message),
-            });
-        }
-        if last > seen {
-            cursor.insert(room.clone(), last);
+        let read = ShardRead {
+            user: user.clone(),
+            shard: shard.0,
+            rooms,
+            limit,
+        };
+        for readable in hub.readable(&read).await? {
+            self.more |= readable.more;
+            for (seq, message) in readable.messages {
+                self.events.push(StreamEvent {
+                    room: readable.room.clone(),
+                    seq,
+                    fanout_message: STANDARD.encode(message),
+                });
+            }
+            cursor
+                .entry(readable.room)
+                .and_modify(|seen| *seen = (*seen).max(readable.last))
+                .or_insert(readable.last);
         }
         Ok(())
     }
 }
 
-/// Makes sure that what is read next is not older than this call: once for each shard, however many rooms are in it.
-async fn barriers(hub: &Hub, ids: &[EntityId]) -> Result<(), Problem> {
-    let shards: BTreeSet<ShardId> = ids.iter().map(|id| hub.shard_of(id)).collect();
-    for shard in shards {
-        let barrier = hub.cluster().read_barrier(shard).await;
-        barrier.map_err(|_| Problem::unavailable().retry_after(super::RETRY_AFTER_S))?;
-    }
-    Ok(())
+/// What is read of the rooms of one shard for one user.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct ShardRead {
+    user: UserUri,
+    shard: u32,
+    rooms: Vec<RoomRead>,
+    /// Messages, over all rooms.
+    limit: usize,
 }
 
-type Readable = (u64, Vec<(u64, Vec<u8>)>, bool);
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct RoomRead {
+    id: EntityId,
+    room: RoomUri,
+    /// The last event seen.
+    seen: u64,
+}
 
-/// The messages that the user may read after `seen`: the last event looked at, the messages, and whether there may be more.
-fn readable(hub: &Hub, user: &UserUri, id: &EntityId, seen: u64, limit: usize) -> Result<Readable, NodeError> {
-    let reader = hub.cluster().reader(hub.shard_of(id));
-    let ranges: ReadableRanges = match reader.get(&keys::reader(id, user.as_str()))? {
-        Some(bytes) => decode(&bytes)?,
-        None => return Ok((seen, Vec::new(), false)),
+/// What a user may read of a room.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Readable {
+    room: RoomUri,
+    /// The last event looked at.
+    last: u64,
+    /// FanoutMessages, each with its event's number.
+    messages: Vec<(u64, ByteBuf)>,
+    /// May there be more?
+    more: bool,
+}
+
+impl ShardRead {
+    pub(crate) fn shard(&self) -> ShardId {
+        ShardId(self.shard)
+    }
+}
+
+/// Reads at the node that leads the shard, after making sure that it does.
+pub(crate) async fn readable(hub: &Hub, read: &ShardRead) -> Result<Vec<Readable>, AskError> {
+    hub.cluster()
+        .read_barrier(read.shard())
+        .await
+        .map_err(|_| AskError::Unavailable)?;
+    let mut left = read.limit;
+    let mut all = Vec::new();
+    for room in &read.rooms {
+        let readable = room_readable(hub, read, room, left).map_err(|error| {
+            tracing::error!(entity = %room.id, %error, "a room cannot be read");
+            AskError::Internal(error.to_string())
+        })?;
+        left = left.saturating_sub(readable.messages.len());
+        all.push(readable);
+    }
+    Ok(all)
+}
+
+fn room_readable(hub: &Hub, read: &ShardRead, asked: &RoomRead, limit: usize) -> Result<Readable, NodeError> {
+    let RoomRead { id, room, seen } = asked;
+    let mut readable = Readable {
+        room: room.clone(),
+        last: *seen,
+        messages: Vec::new(),
+        more: limit == 0,
     };
-    let mut last = seen;
-    let mut messages = Vec::new();
-    let events = read::events_after(&reader, id, seen, limit)?;
-    let more = events.len() == limit;
+    let reader = hub.cluster().reader(read.shard());
+    let ranges: ReadableRanges = match reader.get(&keys::reader(id, read.user.as_str()))? {
+        Some(bytes) => decode(&bytes)?,
+        None => return Ok(readable),
+    };
+    let events = read::events_after(&reader, id, *seen, limit)?;
+    readable.more |= events.len() == limit;
     for accepted in events {
-        last = accepted.seq;
+        readable.last = accepted.seq;
         if !ranges.contains(accepted.seq) {
             continue;
         }
         match &accepted.event {
             Event::Room(_) => {
-                for message in fan_out::to_user(&accepted, user)? {
-                    messages.push((accepted.seq, tls::encode(&message)));
+                for message in fan_out::to_user(&accepted, &read.user)? {
+                    readable
+                        .messages
+                        .push((accepted.seq, ByteBuf::from(tls::encode(&message))));
                 }
             }
-            Event::Followed(FollowedEvent::Notified { messages: notified, .. }) => {
-                messages.extend(notified.iter().map(|(_, octets)| (accepted.seq, octets.to_vec())));
+            Event::Followed(FollowedEvent::Notified { messages, .. }) => {
+                readable
+                    .messages
+                    .extend(messages.iter().map(|(_, octets)| (accepted.seq, octets.clone())));
             }
             Event::Followed(_) | Event::User(_) => {}
         }
     }
-    Ok((last, messages, more))
+    Ok(readable)
 }
 
 async fn rooms(hub: &Arc<Hub>, user: &UserUri) -> Result<Vec<RoomUri>, Problem> {

@@ -10,6 +10,7 @@ use mimi_hub_proto::uri::{RoomUri, UserUri};
 use super::{must_be_hosted_here, reply, unexpected};
 use crate::actor::Reply;
 use crate::command::request_hash;
+use crate::entity::EntityId;
 use crate::front::problem::Problem;
 use crate::hub::Hub;
 use crate::room::entity::RoomView;
@@ -48,4 +49,10 @@ pub(crate) async fn view(hub: &Arc<Hub>, room: &RoomUri) -> Result<RoomView, Pro
         Reply::Answer(RoomAnswer::NoSuchRoom) => Err(Problem::no_such_room(room.as_str())),
         other => Err(unexpected(&other)),
     }
+}
+
+/// The number of the node that leads the room's shard, whether there is such a room or not.
+pub(crate) async fn leader(hub: &Arc<Hub>, room: &RoomUri) -> Result<u64, Problem> {
+    must_be_hosted_here(hub, room)?;
+    Ok(hub.leader_of(&EntityId::Room(room.clone())).await?.0)
 }

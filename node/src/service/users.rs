@@ -106,7 +106,7 @@ fn refusal(user: &UserUri, client: Option<&ClientUri>, answer: UserAnswer) -> Pr
     match answer {
         UserAnswer::Unknown => Problem::no_such_user(user.as_str()),
         UserAnswer::UnknownClient => Problem::no_such_client(client.map_or("", ClientUri::as_str)),
-        UserAnswer::TooMany(what) => Problem::too_many(what),
+        UserAnswer::TooMany(what) => Problem::too_many(&what),
         UserAnswer::BadKeyPackage(reason) => Problem::bad_key_package(&reason),
         other => unexpected(&other),
     }

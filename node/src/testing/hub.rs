@@ -53,7 +53,7 @@ impl TestHub {
             .await
             .unwrap();
         let keys = HubKeys::ephemeral(config.primary_domain()).unwrap();
-        let hub = Hub::new(config.clone(), keys, cluster, peers(&config), arbiters());
+        let hub = Hub::new(config.clone(), keys, cluster, None, peers(&config), arbiters());
         TestHub {
             hub,
             gate,

@@ -1,5 +1,6 @@
 //! The requests that a user's actor takes, and what it decides.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use mimi_hub_cluster::ShardReader;
@@ -8,6 +9,7 @@ use mimi_hub_proto::uri::{ClientUri, RoomUri};
 use mimi_hub_proto::{ClientIdentity, KeyMaterialRequest, KeyMaterialResponse, tls};
 use openmls::key_packages::KeyPackageIn;
 use openmls::prelude::ProtocolVersion;
+use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 use tls_codec::DeserializeBytes;
 
@@ -35,6 +37,7 @@ const CONSENT_RULES_MAX: usize = 10_000;
 const EVENTS_MAX: u64 = 1_000;
 
 /// What can be asked of a user.
+#[derive(Serialize, Deserialize)]
 pub(crate) enum UserRequest {
     Create,
     Delete,
@@ -42,9 +45,10 @@ pub(crate) enum UserRequest {
     RemoveClient(ClientUri),
     StoreKeyPackages {
         client: ClientUri,
+        #[serde(with = "crate::octets")]
         key_packages: Vec<KeyPackage>,
     },
-    Claim(KeyMaterialRequest),
+    Claim(#[serde(with = "crate::octets")] KeyMaterialRequest),
     SetConsent(ConsentRule),
     JoinRoom(RoomUri),
     ForgetRoom(RoomUri),
@@ -55,7 +59,7 @@ pub(crate) enum UserRequest {
 }
 
 /// What a user answers when nothing is accepted.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum UserAnswer {
     /// It is so already.
     Unchanged,
@@ -64,11 +68,11 @@ pub(crate) enum UserAnswer {
     /// No such client.
     UnknownClient,
     /// A limit is reached.
-    TooMany(&'static str),
+    TooMany(Cow<'static, str>),
     /// What is wrong with a KeyPackage.
     BadKeyPackage(String),
     /// The claim gives out nothing.
-    KeyMaterial(KeyMaterialResponse),
+    KeyMaterial(#[serde(with = "crate::octets")] KeyMaterialResponse),
     Rooms(Vec<RoomUri>),
 }
 
@@ -116,7 +120,7 @@ impl UserState {
                 Decision::Answer(UserAnswer::Unchanged)
             }
             UserRequest::AddClient(_) if profile.clients.len() >= CLIENTS_PER_USER_MAX => {
-                Decision::Answer(UserAnswer::TooMany("clients"))
+                Decision::Answer(UserAnswer::TooMany("clients".into()))
             }
             UserRequest::AddClient(client) => accept(UserEvent::ClientAdded(client)),
             UserRequest::RemoveClient(client) | UserRequest::StoreKeyPackages { client, .. }
@@ -143,7 +147,7 @@ impl UserState {
                 }
             }
             UserRequest::SetConsent(rule) if profile.consent.len() >= CONSENT_RULES_MAX && !profile.replaces(&rule) => {
-                Decision::Answer(UserAnswer::TooMany("consent rules"))
+                Decision::Answer(UserAnswer::TooMany("consent rules".into()))
             }
             UserRequest::SetConsent(rule) => accept(UserEvent::ConsentSet(rule)),
             UserRequest::JoinRoom(room) if profile.rooms.contains(&room) => Decision::Answer(UserAnswer::Unchanged),
@@ -162,7 +166,7 @@ impl UserState {
     fn store(&self, at_ms: u64, client: &ClientUri, key_packages: &[KeyPackage]) -> Decision<UserAnswer> {
         let available = self.stored_of(client).count();
         if available + key_packages.len() > KEY_PACKAGES_PER_CLIENT_MAX {
-            return Decision::Answer(UserAnswer::TooMany("KeyPackages"));
+            return Decision::Answer(UserAnswer::TooMany("KeyPackages".into()));
         }
         let mut packages: Vec<StoredKeyPackage> = Vec::new();
         for key_package in key_packages {

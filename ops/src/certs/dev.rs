@@ -15,8 +15,10 @@ use crate::OpsError;
 pub struct DevCertsOptions {
     /// Validity of the end-entity certificates.
     pub leaf: Validity,
-    /// Validity of the two authorities.
+    /// Validity of the authorities.
     pub authority: Validity,
+    /// Nodes of a cluster that get certificates of its own CA; 0 for none.
+    pub nodes: u16,
 }
 
 impl Default for DevCertsOptions {
@@ -24,6 +26,7 @@ impl Default for DevCertsOptions {
         Self {
             leaf: Validity::days(90),
             authority: Validity::days(365),
+            nodes: 0,
         }
     }
 }
@@ -37,6 +40,8 @@ impl Default for DevCertsOptions {
 /// | `local-ca.pem` | root of everything behind the local listeners |
 /// | `local.<domain>.pem`, `.key` | the provider's local listener (`localhost`, `local.<domain>`, loopback) |
 /// | `gateway.<domain>.pem`, `.key` | a gateway of the provider |
+/// | `cluster-ca.pem` | root of the nodes' certificates, where there are any |
+/// | `node-<number>.pem`, `.key` | a node towards the other nodes (`node-<number>.cluster.internal`) |
 pub struct DevCerts {
     files: Vec<DevFile>,
 }
@@ -69,6 +74,14 @@ impl DevCerts {
                 local.issue(&["localhost", &listener], &loopback, options.leaf)?,
             );
             certs.push_identity(&gateway, local.issue(&[&gateway], &[], options.leaf)?);
+        }
+        if options.nodes > 0 {
+            let cluster = Authority::new("MIMI development cluster CA", options.authority)?;
+            certs.push("cluster-ca.pem".to_owned(), cluster.pem(), false);
+            for number in 1..=options.nodes {
+                let name = format!("node-{number}.cluster.internal");
+                certs.push_identity(&format!("node-{number}"), cluster.issue(&[&name], &[], options.leaf)?);
+            }
         }
         Ok(certs)
     }

@@ -45,10 +45,13 @@ struct DevArgs {
     /// Domain of a provider; give it once for each provider.
     #[arg(long = "domain", value_name = "DOMAIN", required = true)]
     domains: Vec<ProviderDomain>,
+    /// Nodes of a cluster that get certificates too, from a CA of the cluster's own.
+    #[arg(long, default_value_t = 0)]
+    nodes: u16,
     /// Days for which the certificates are valid.
     #[arg(long, default_value_t = 90, value_parser = clap::value_parser!(u32).range(1..=3650))]
     days: u32,
-    /// Days for which the two authorities are valid.
+    /// Days for which the authorities are valid.
     #[arg(long, default_value_t = 365, value_parser = clap::value_parser!(u32).range(1..=3650))]
     ca_days: u32,
     /// Replace files that are there already.
@@ -69,6 +72,7 @@ pub fn run(args: CertsArgs) -> Result<(), OpsError> {
                 DevCertsOptions {
                     leaf: Validity::days(dev.days),
                     authority: Validity::days(dev.ca_days),
+                    nodes: dev.nodes,
                 },
             )?;
             for path in certs.write(&dev.out, dev.force)? {

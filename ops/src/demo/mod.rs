@@ -34,8 +34,8 @@ pub struct DemoArgs {
     /// Print a JSON object with the results as the last line of the play.
     #[arg(long)]
     json: bool,
-    /// Nodes of the hub's cluster. Only 1 for now.
-    #[arg(long, default_value_t = 1)]
+    /// Nodes of the hub's cluster: 1, or an odd number of which a majority survives the loss of one.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=7))]
     nodes: u16,
     /// Folder for certificates, configuration, data and logs; it must be empty or missing, and is kept. Without it a
     /// temporary folder is used, which is kept only when something fails.
@@ -46,22 +46,16 @@ pub struct DemoArgs {
 /// Carries out `mimi-hub demo`. The server processes are this same program, started with `serve --config FILE`.
 ///
 /// # Errors
-/// [`OpsError::DemoFailed`] when a step failed, [`OpsError::Usage`] for options that cannot be met, or what kept the demo
+/// [`OpsError::DemoFailed`] when a step failed, [`OpsError::Usage`] for a folder that is not empty, or what kept the demo
 /// from starting.
 pub async fn run(args: DemoArgs) -> Result<(), OpsError> {
-    if args.nodes != 1 {
-        return Err(OpsError::Usage(format!(
-            "--nodes {}: the demo runs its hub on one node for now; leave the option out or say --nodes 1",
-            args.nodes
-        )));
-    }
     let folder = Folder::open(args.dir.as_deref(), "mimi-demo-")?;
     let mut terminate = signal(SignalKind::terminate()).map_err(|error| OpsError::Usage(error.to_string()))?;
     let mut report = Report::default();
     terminal::line(&format!("MIMI demo in {}", folder.path().display()));
 
     // The providers stop when the play is dropped, however that comes about.
-    let mut play = Play::new(folder.path())?;
+    let mut play = Play::new(folder.path(), args.nodes)?;
     let interrupted = tokio::select! {
         () = Box::pin(play.run(&mut report)) => false,
         _ = tokio::signal::ctrl_c() => true,

@@ -51,20 +51,23 @@ pub(super) struct Play {
     ledger: Ledger,
     running: usize,
     restarts: usize,
+    /// How long the room was away when the node that led it was killed.
+    failover: Option<Duration>,
 }
 
 impl Play {
     /// Writes certificates and configuration; nothing runs yet.
-    pub(super) fn new(folder: &Path) -> Result<Self, OpsError> {
+    pub(super) fn new(folder: &Path, nodes: u16) -> Result<Self, OpsError> {
         let domains: Vec<ProviderDomain> = DOMAINS.into_iter().map(parse).collect::<Result<_, _>>()?;
         Ok(Self {
             folder: folder.to_owned(),
-            providers: providers::prepare(folder, &domains)?,
+            providers: providers::prepare(folder, &domains, nodes)?,
             cast: Vec::new(),
             room: parse(ROOM)?,
             ledger: Ledger::default(),
             running: 0,
             restarts: 0,
+            failover: None,
         })
     }
 
@@ -98,12 +101,12 @@ impl Play {
             .await?;
         self.room_scene(report, "Cathy adds a new device by external Commit", Self::new_device)
             .await?;
-        self.room_scene(
-            report,
-            "the hub is killed (-9) under traffic and restarted",
-            Self::power_cut,
-        )
-        .await?;
+        let power_cut = if self.providers[0].nodes.len() > 1 {
+            "the node that leads the room is killed (-9) under traffic"
+        } else {
+            "the hub is killed (-9) under traffic and restarted"
+        };
+        self.room_scene(report, power_cut, Self::power_cut).await?;
         self.room_scene(report, "the conversation goes on in a new epoch", Self::go_on)
             .await
     }
@@ -113,13 +116,16 @@ impl Play {
         report.providers = self.running;
         report.clients = self.cast.len();
         report.restarts = self.restarts;
+        report.failover_ms = self
+            .failover
+            .map(|away| u64::try_from(away.as_millis()).unwrap_or(u64::MAX));
         self.ledger.report(&self.cast, &self.room, report);
     }
 
     /// Ends all processes.
     pub(super) async fn stop(&mut self) {
-        for provider in &mut self.providers {
-            if let Err(error) = provider.kill().await {
+        for node in self.providers.iter_mut().flat_map(|provider| &mut provider.nodes) {
+            if let Err(error) = node.kill().await {
                 terminal::line(&error.to_string());
             }
         }
@@ -130,15 +136,17 @@ impl Play {
         let certs = self.folder.join("certs");
         terminal::line("");
         for provider in &self.providers {
-            terminal::line(&format!(
-                "{}: local API https://localhost:{}, federation 127.0.0.1:{}, pid {}",
-                provider.domain,
-                provider.local_port,
-                provider.federation_port,
-                provider.pid().map_or("none".to_owned(), |pid| pid.to_string()),
-            ));
-            terminal::line(&format!("    configuration {}", provider.config.display()));
-            terminal::line(&format!("    log           {}", provider.log.display()));
+            for node in &provider.nodes {
+                terminal::line(&format!(
+                    "{}: local API https://localhost:{}, federation 127.0.0.1:{}, pid {}",
+                    provider.domain,
+                    node.local_port,
+                    node.federation_port,
+                    node.pid().map_or("none".to_owned(), |pid| pid.to_string()),
+                ));
+                terminal::line(&format!("    configuration {}", node.config.display()));
+                terminal::line(&format!("    log           {}", node.log.display()));
+            }
         }
         if let Some(hub) = self.providers.first() {
             let curl = format!(
@@ -147,7 +155,7 @@ impl Play {
                 certs.join(format!("gateway.{}.pem", hub.domain)).display(),
                 certs.join(format!("gateway.{}.key", hub.domain)).display(),
             );
-            let base = format!("https://localhost:{}/local/v1", hub.local_port);
+            let base = format!("{}/local/v1", hub.gateway_settings.url);
             terminal::line("");
             terminal::line("The hub, and its view of the room:");
             terminal::line(&format!("    {curl} {base}/hub"));
@@ -192,10 +200,10 @@ impl Play {
         for provider in &mut self.providers {
             provider.start().await?;
             self.running += 1;
-            details.push(format!(
-                "{} on port {}, local API on port {}",
-                provider.domain, provider.federation_port, provider.local_port
-            ));
+            details.extend(provider.nodes.iter().map(|node| {
+                let (federation, local) = (node.federation_port, node.local_port);
+                format!("{} on port {federation}, local API on port {local}", provider.domain)
+            }));
         }
         Ok(details)
     }
@@ -325,6 +333,7 @@ impl Play {
             providers,
             ledger,
             restarts,
+            failover,
             ..
         } = self;
         let [alice, cathy] = cast
@@ -334,7 +343,7 @@ impl Play {
         let (from_alice, from_cathy, outage) = tokio::join!(
             Box::pin(keep_sending(alice, &room, accepted.clone())),
             Box::pin(keep_sending(cathy, &room, accepted)),
-            Box::pin(cut(&mut providers[0], watching)),
+            Box::pin(cut(&mut providers[0], &room, watching)),
         );
         // What was accepted counts, even where a sender failed later.
         for (count, index, expected) in [(&from_alice, 0, &expected[0]), (&from_cathy, 1, &expected[1])] {
@@ -345,10 +354,17 @@ impl Play {
         *restarts += 1;
         from_alice.outcome?;
         from_cathy.outcome?;
+        let (what, away) = match outage {
+            Outage::Hub(away) => ("the hub", away),
+            Outage::Leader(away) => {
+                *failover = Some(away);
+                ("the room", away)
+            }
+        };
+        let sent = 2 * CUT_MESSAGES;
         Ok(vec![format!(
-            "{} messages sent meanwhile; the hub was away for {} ms",
-            2 * CUT_MESSAGES,
-            outage.as_millis()
+            "{sent} messages sent meanwhile; {what} was away for {} ms",
+            away.as_millis()
         )])
     }
 
@@ -408,17 +424,37 @@ async fn keep_sending(client: &mut Client, room: &RoomUri, accepted: watch::Send
     }
 }
 
-/// Kills the hub in the middle of the traffic, and starts it again. Says how long it was away.
-async fn cut(hub: &mut Provider, mut accepted: watch::Receiver<usize>) -> Result<Duration, OpsError> {
-    accepted
-        .wait_for(|count| *count >= CUT_AFTER)
-        .await
-        .map_err(|_| OpsError::Disagreement("the senders gave up before the power cut".to_owned()))?;
+/// What was away, and for how long.
+enum Outage {
+    /// The only process of the hub, until it was back.
+    Hub(Duration),
+    /// The node that led the room, until another one had taken over and accepted messages.
+    Leader(Duration),
+}
+
+/// Kills the process that leads the room in the middle of the traffic, and starts it again.
+async fn cut(hub: &mut Provider, room: &RoomUri, mut accepted: watch::Receiver<usize>) -> Result<Outage, OpsError> {
+    let gave_up = |_| OpsError::Disagreement("the senders gave up around the power cut".to_owned());
+    accepted.wait_for(|count| *count >= CUT_AFTER).await.map_err(gave_up)?;
+    if let [only] = hub.nodes.as_mut_slice() {
+        let started = Instant::now();
+        only.kill().await?;
+        tokio::time::sleep(CUT_PAUSE).await;
+        hub.start_node(0).await?;
+        return Ok(Outage::Hub(started.elapsed()));
+    }
+    let leader = hub.gateway.leader(room).await?;
+    let index = usize::try_from(leader).unwrap_or_default().wrapping_sub(1);
+    let node = hub.nodes.get_mut(index);
+    let node = node.ok_or_else(|| OpsError::Disagreement(format!("node {leader} leads, and is none of the hub's")))?;
     let started = Instant::now();
-    hub.kill().await?;
-    tokio::time::sleep(CUT_PAUSE).await;
-    hub.start().await?;
-    Ok(started.elapsed())
+    node.kill().await?;
+    // Each of the two senders may still get one answer that the dead node gave.
+    let before = *accepted.borrow();
+    accepted.wait_for(|count| *count >= before + 3).await.map_err(gave_up)?;
+    let away = started.elapsed();
+    hub.start_node(index).await?;
+    Ok(Outage::Leader(away))
 }
 
 fn parse<T: std::str::FromStr<Err = mimi_hub_proto::Error>>(text: &str) -> Result<T, OpsError> {

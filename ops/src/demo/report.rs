@@ -25,6 +25,9 @@ pub(super) struct Report {
     pub(super) messages_decrypted: usize,
     /// Kills of the hub's process, with a start after it.
     pub(super) restarts: usize,
+    /// How long the room was away when the node that led it was killed; only where the hub has several.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) failover_ms: Option<u64>,
     /// Messages that a member should have and has not.
     pub(super) lost: usize,
     /// Messages that stand in a member's transcript more than once.

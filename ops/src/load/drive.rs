@@ -43,19 +43,33 @@ pub(super) fn connect(settings: &GatewaySettings, clients: u32) -> Result<Vec<Ga
         retry: RetryPolicy::never(),
         ..settings.clone()
     };
-    (0..clients).map(|_| Gateway::new(&settings)).collect()
+    let mut urls: Vec<String> = std::iter::once(settings.url.clone())
+        .chain(settings.more_urls.clone())
+        .collect();
+    let gateway = |_| {
+        // Evenly over the nodes, as a balancer in front of them would.
+        urls.rotate_left(1);
+        let (url, more_urls) = (urls[0].clone(), urls[1..].to_vec());
+        Gateway::new(&GatewaySettings {
+            url,
+            more_urls,
+            ..settings.clone()
+        })
+    };
+    (0..clients).map(gateway).collect()
 }
 
-/// Has the clients send the messages, each one at a time, for `time` at most. `server` is the hub's process.
+/// Has the clients send the messages, each one at a time, for `time` at most. `servers` are the hub's processes.
 pub(super) async fn drive(
     clients: &[Gateway],
     messages: Vec<Message>,
     time: Duration,
-    server: u32,
+    servers: &[u32],
 ) -> Result<Driven, OpsError> {
     let queue = Arc::new(Mutex::new(messages.into_iter()));
-    let used = |pid| cpu::used(pid).unwrap_or_default();
-    let (client_before, server_before) = (used(std::process::id()), used(server));
+    let used = |pids: &[u32]| pids.iter().filter_map(|pid| cpu::used(*pid)).sum::<Duration>();
+    let own = [std::process::id()];
+    let (client_before, server_before) = (used(&own), used(servers));
     let started = Instant::now();
     let deadline = started + time;
     let mut tasks = Vec::new();
@@ -91,8 +105,8 @@ pub(super) async fn drive(
     all.elapsed = started.elapsed();
     let cores =
         |before: Duration, after: Duration| after.saturating_sub(before).as_secs_f64() / all.elapsed.as_secs_f64();
-    all.client_cores = cores(client_before, used(std::process::id()));
-    all.server_cores = cores(server_before, used(server));
+    all.client_cores = cores(client_before, used(&own));
+    all.server_cores = cores(server_before, used(servers));
     all.acked = all.latencies.len() as u64;
     all.latencies.sort_unstable();
     Ok(all)

@@ -32,8 +32,8 @@ const SPARE: f64 = 1.5;
 /// while, each waiting for one answer before it sends the next.
 #[derive(Args, Debug)]
 pub struct LoadArgs {
-    /// Nodes of the hub's cluster. Only 1 for now.
-    #[arg(long, default_value_t = 1)]
+    /// Nodes of the hub's cluster.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=7))]
     spawn_nodes: u16,
     /// Rooms that the messages are spread over.
     #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..=10_000))]
@@ -78,29 +78,23 @@ struct Report {
     fsync: bool,
 }
 
-/// Carries out `mimi-hub load`. The server process is this same program, started with `serve --config FILE`.
+/// Carries out `mimi-hub load`. The server processes are this same program, started with `serve --config FILE`.
 ///
 /// # Errors
-/// [`OpsError::Usage`] for options that cannot be met, [`OpsError::LoadErrors`] when a message was not acknowledged, or
+/// [`OpsError::LoadErrors`] when a message was not acknowledged, or
 /// what kept the load from starting.
 pub async fn run(args: LoadArgs) -> Result<(), OpsError> {
-    if args.spawn_nodes != 1 {
-        return Err(OpsError::Usage(format!(
-            "--spawn-nodes {}: a hub is one node for now; leave the option out or say --spawn-nodes 1",
-            args.spawn_nodes
-        )));
-    }
     let folder = Folder::open(args.dir.as_deref(), "mimi-load-")?;
     let domain = "a.example".parse().map_err(OpsError::mls("name the provider"))?;
-    let mut providers = providers::prepare(folder.path(), &[domain])?;
+    let mut providers = providers::prepare(folder.path(), &[domain], args.spawn_nodes)?;
     let [provider] = providers.as_mut_slice() else {
         return Err(OpsError::Usage("one provider was asked for".to_owned()));
     };
     provider.start().await?;
-    let pid = provider.pid().unwrap_or_default();
+    let pids: Vec<u32> = provider.nodes.iter().filter_map(providers::Node::pid).collect();
     terminal::line(&format!(
-        "a.example on port {}, in {}",
-        provider.local_port,
+        "a.example on {} nodes, in {}",
+        pids.len(),
         folder.path().display()
     ));
 
@@ -108,7 +102,7 @@ pub async fn run(args: LoadArgs) -> Result<(), OpsError> {
     terminal::line(&format!("{} rooms made", rooms.len()));
     let clients = drive::connect(&provider.gateway_settings, args.clients)?;
     let trial = prepare::messages(&mut rooms, TRIAL_MESSAGES, args.payload).await?;
-    let trial = drive::drive(&clients, trial, TRIAL, pid).await?;
+    let trial = drive::drive(&clients, trial, TRIAL, &pids).await?;
     let rate = trial.acked as f64 / trial.elapsed.as_secs_f64();
     let wanted = (rate * f64::from(args.seconds) * SPARE) as usize + TRIAL_MESSAGES;
     terminal::line(&format!(
@@ -116,8 +110,10 @@ pub async fn run(args: LoadArgs) -> Result<(), OpsError> {
     ));
     let messages = prepare::messages(&mut rooms, wanted, args.payload).await?;
     terminal::line(&format!("{} clients send for {} s", args.clients, args.seconds));
-    let driven = drive::drive(&clients, messages, Duration::from_secs(args.seconds.into()), pid).await?;
-    provider.kill().await?;
+    let driven = drive::drive(&clients, messages, Duration::from_secs(args.seconds.into()), &pids).await?;
+    for node in &mut provider.nodes {
+        node.kill().await?;
+    }
     let result = report(&args, &driven);
     folder.close(result.is_err())?;
     result

@@ -7,8 +7,10 @@ use std::time::Duration;
 use mimi_hub_storage::{ClusterId, MemoryLog, MemoryStore};
 use raft::eraftpb::{Entry, EntryType, Message, MessageType};
 
-use self::sim::{Sim, World, chaos};
+use self::sim::{Sim, World, chaos, heavy_chaos};
 use super::*;
+use crate::config::ClusterConfig;
+use crate::machine::Leadership;
 use crate::recovery;
 
 fn world(seed: u64, nodes: u64, shards: u32) -> World {
@@ -16,7 +18,7 @@ fn world(seed: u64, nodes: u64, shards: u32) -> World {
         seed,
         nodes,
         shards,
-        drop_one_in: 0,
+        ..World::default()
     }
 }
 
@@ -462,14 +464,107 @@ fn chaos_breaks_no_invariant() {
     );
 }
 
+/// Every kind of fault, on logs so short that replicas need snapshots.
+#[test]
+fn heavy_chaos_breaks_no_invariant() {
+    let (mut acknowledged, mut installed) = (0, 0);
+    for seed in 5000..5300 {
+        let mut sim = Sim::new(heavy(seed));
+        heavy_chaos(&mut sim, 30);
+        sim.assert_nothing_lost();
+        acknowledged += sim.acknowledged();
+        installed += sim.installed;
+    }
+    assert!(
+        acknowledged > 5000,
+        "only {acknowledged} commands: the test tests little"
+    );
+    assert!(installed > 150, "only {installed} snapshots: the test tests little");
+}
+
+fn heavy(seed: u64) -> World {
+    World {
+        drop_one_in: 20,
+        duplicate_one_in: 20,
+        slow_write_one_in: 40,
+        short_logs: true,
+        ..world(seed, 3, 2)
+    }
+}
+
+#[test]
+fn a_replica_that_lacks_too_much_gets_a_snapshot() {
+    let mut sim = Sim::new(World {
+        short_logs: true,
+        ..world(4, 3, 2)
+    });
+    let shard = ShardId(1);
+    sim.run_until("leader", |sim| sim.leader(shard).is_some());
+    let leader = sim.leader(shard).unwrap();
+    let away = sim.ids().into_iter().find(|node| *node != leader).unwrap();
+    sim.crash(away);
+    for _ in 0..100 {
+        sim.propose(leader, shard);
+        sim.run(Duration::from_millis(10));
+    }
+    assert_eq!(sim.installed, 0);
+    sim.start(away);
+    sim.assert_nothing_lost();
+    assert!(sim.installed >= 1 && sim.acknowledged() == 100);
+}
+
+#[test]
+fn idle_shards_sleep_and_wake_for_whatever_comes() {
+    let mut slowest = Duration::ZERO;
+    for seed in 300..340 {
+        let mut sim = elected(seed);
+        let shards = sim.shards();
+        let all_asleep = |sim: &Sim| shards.iter().all(|shard| sim.is_asleep(*shard));
+        sim.run_until("sleep", all_asleep);
+        sim.run(Duration::from_secs(30));
+        assert!(all_asleep(&sim), "seed {seed}: an idle shard woke up");
+        let shard = shards[0];
+        let leader = sim.leader(shard).unwrap();
+        let (proposal, read) = (sim.propose(leader, shard), sim.read(leader, shard));
+        sim.run(Duration::from_millis(200));
+        assert_eq!((&sim.answers[&proposal], &sim.answers[&read]), (&Ok(()), &Ok(())));
+        sim.run_until("sleep", all_asleep);
+        // Those that sleep miss their leader all the same.
+        sim.crash(leader);
+        let begun = sim.now;
+        sim.run_until("new leader", |sim| sim.leader(shard).is_some());
+        slowest = slowest.max(sim.now - begun);
+        sim.start(leader);
+        sim.assert_nothing_lost();
+    }
+    assert!(
+        slowest < Duration::from_millis(1200),
+        "a sleeping shard was away for {slowest:?}"
+    );
+}
+
+/// A node that is gone for so short that nobody misses it comes back awake, among sleepers who take it for their leader.
+#[test]
+fn a_leader_that_forgot_that_it_leads_wakes_its_followers() {
+    for seed in 400..420 {
+        let mut sim = elected(seed);
+        let shard = ShardId(0);
+        sim.run_until("sleep", |sim| sim.is_asleep(shard));
+        let leader = sim.leader(shard).unwrap();
+        sim.crash(leader);
+        sim.start(leader);
+        let begun = sim.now;
+        sim.run_until("new leader", |sim| sim.leader(shard).is_some());
+        let away = sim.now - begun;
+        assert!(away < Duration::from_secs(3), "seed {seed}: away for {away:?}");
+    }
+}
+
 #[test]
 fn the_same_seed_gives_the_same_trace() {
     let trace = |seed| {
-        let mut sim = Sim::new(World {
-            drop_one_in: 10,
-            ..world(seed, 3, 2)
-        });
-        chaos(&mut sim, 20);
+        let mut sim = Sim::new(heavy(seed));
+        heavy_chaos(&mut sim, 20);
         sim.trace()
     };
     assert_eq!(trace(5), trace(5));

@@ -2,6 +2,7 @@
 
 mod several;
 mod support;
+mod tls;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use reqwest::StatusCode;
@@ -20,6 +21,8 @@ use crate::OpsError;
 pub struct GatewaySettings {
     /// Scheme, host and port of the local listener, `https://localhost:7443`.
     pub url: String,
+    /// The same of the provider's other nodes: when one is not there, the next is asked.
+    pub more_urls: Vec<String>,
     /// The root of the provider's internal CA, PEM.
     pub ca: PathBuf,
     /// The gateway's certificate, PEM.
@@ -103,7 +106,10 @@ impl Body {
 #[derive(Clone)]
 pub(super) struct Http {
     client: reqwest::Client,
-    base: String,
+    /// One a node.
+    bases: Arc<[String]>,
+    /// The node that answered last, an index into `bases`, modulo their number.
+    preferred: Arc<AtomicUsize>,
     retry: RetryPolicy,
 }
 
@@ -136,7 +142,11 @@ impl Http {
             .map_err(|error| setup(&settings.url, error))?;
         Ok(Self {
             client,
-            base: format!("{}/local/v1", settings.url.trim_end_matches('/')),
+            bases: std::iter::once(&settings.url)
+                .chain(&settings.more_urls)
+                .map(|url| format!("{}/local/v1", url.trim_end_matches('/')))
+                .collect(),
+            preferred: Arc::default(),
             retry: settings.retry,
         })
     }
@@ -165,8 +175,14 @@ impl Http {
     }
 
     async fn send_once(&self, call: &Call, attempt: u32) -> Result<Outcome, Failure> {
+        let preferred = self.preferred.load(Ordering::Relaxed);
         let lost = |error: reqwest::Error| {
             let again = !error.is_builder();
+            // Several calls may fail at the same node: one step to the next is enough for all of them.
+            let next = preferred.wrapping_add(1);
+            let _ = self
+                .preferred
+                .compare_exchange(preferred, next, Ordering::Relaxed, Ordering::Relaxed);
             let error = OpsError::Unreachable {
                 call: call.name,
                 attempts: attempt,
@@ -181,9 +197,10 @@ impl Http {
                 Failure::Final(error)
             }
         };
+        let base = &self.bases[preferred % self.bases.len()];
         let mut request = self
             .client
-            .request(call.method.clone(), format!("{}{}", self.base, call.path))
+            .request(call.method.clone(), format!("{base}{}", call.path))
             .timeout(ANSWER_TIMEOUT + call.wait);
         if let Some(user) = &call.user {
             request = request.header("Mimi-User", user);

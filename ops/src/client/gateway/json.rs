@@ -134,6 +134,11 @@ pub(super) struct Created {
     pub(super) accepted_timestamp: u64,
 }
 
+#[derive(Deserialize)]
+pub(super) struct Leader {
+    pub(super) node: u64,
+}
+
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct EventQuery<'a> {

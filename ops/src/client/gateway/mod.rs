@@ -22,7 +22,7 @@ use serde::de::DeserializeOwned;
 
 use crate::OpsError;
 use http::{Body, Http, Outcome};
-use json::{CreateRoom, Created, EventQuery, PublishKeyPackages};
+use json::{CreateRoom, Created, EventQuery, Leader, PublishKeyPackages};
 use mimi_hub_proto::uri::{ClientUri, RoomUri, UserUri, path_segment};
 
 /// A gateway's connection to the local API of its provider. Cheap to clone: clones share the connections.
@@ -161,6 +161,16 @@ impl Gateway {
             Err(OpsError::Refused { status: 404, .. }) => Ok(None),
             Err(error) => Err(error),
         }
+    }
+
+    /// `GET /rooms/{room}/leader`: the number of the node that leads the room's shard at the moment.
+    ///
+    /// # Errors
+    /// See [`Gateway::hub`].
+    pub async fn leader(&self, room: &RoomUri) -> Result<u64, OpsError> {
+        let path = format!("/rooms/{}/leader", path_segment(room.as_str()));
+        let leader: Leader = self.json(Call::new("leader", Method::GET, path)).await?;
+        Ok(leader.node)
     }
 
     /// `POST /keyMaterial/{target}`: a KeyMaterialRequest in, a KeyMaterialResponse out.

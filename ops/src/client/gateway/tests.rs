@@ -50,6 +50,7 @@ fn room() -> RoomUri {
 fn settings(folder: &std::path::Path, port: u16) -> GatewaySettings {
     GatewaySettings {
         url: format!("https://localhost:{port}"),
+        more_urls: Vec::new(),
         ca: folder.join("local-ca.pem"),
         certificate: folder.join("gateway.a.example.pem"),
         private_key: folder.join("gateway.a.example.key"),

@@ -1,4 +1,4 @@
-//! Frames between nodes: what carries them, and how they are laid out.
+//! How Raft's messages are laid out between nodes.
 //!
 //! A frame is a format version byte, then messages, each as shard (4 bytes), length (4 bytes), both big endian, and the
 //! Raft message in its protobuf form. Everything that one step of a node says to another node, of all shards, travels in
@@ -16,23 +16,6 @@ const VERSION: u8 = 1;
 const MESSAGE_HEADER: usize = 8;
 /// Bytes from which on a frame takes no further message.
 const FULL_FRAME: usize = 4 << 20;
-
-/// Carries frames to other nodes.
-pub trait Transport: Send + Sync + 'static {
-    /// Sends `frame` to node `to`, or drops it: a loss is survived, a stall of the caller is not. To be given to the other
-    /// node's [`Cluster::deliver`](crate::Cluster::deliver). On the worker's thread.
-    fn send(&self, to: NodeId, frame: Vec<u8>);
-}
-
-/// The transport of a node without others.
-pub(crate) struct NoPeers;
-
-impl Transport for NoPeers {
-    fn send(&self, to: NodeId, _frame: Vec<u8>) {
-        // Nobody is in any group but this node, or the configuration would have been refused.
-        tracing::error!(%to, "a message for another node on a node that has no transport");
-    }
-}
 
 /// A frame was not taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

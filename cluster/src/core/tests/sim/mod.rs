@@ -1,12 +1,17 @@
-//! A simulated cluster: real cores, the real recovery, in-memory stores that lose what was not synced, and a network that
-//! delays, drops and partitions. Everything follows from the seed.
+//! A simulated cluster: real cores, the real recovery and snapshots, in-memory stores that lose and tear what was not
+//! synced and are slow now and then, and a network that delays, reorders, duplicates, drops and partitions. Everything
+//! follows from the seed.
 //!
 //! Invariants, checked after every step:
 //! - `one_leader_per_term`: a shard has at most one leader in a term;
 //! - `same_log`: no two nodes apply different commands at the same index of a shard;
 //! - `linearizable_read`: a node that permits a read has applied everything acknowledged before the read was asked.
 //!
-//! And at the end, by [`Sim::assert_nothing_lost`]: `no_lost_ack`, every node has every acknowledged command.
+//! And at the end, by [`Sim::assert_nothing_lost`]: `no_lost_ack`, every node has every acknowledged command, and the same
+//! commands as every other.
+
+mod faults;
+mod snapshots;
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
@@ -27,16 +32,25 @@ use crate::keys;
 use crate::machine::{Leadership, StateWriter};
 use crate::recovery;
 use crate::shard::ShardId;
+use crate::snapshot::{Chunk, SnapshotId};
 use crate::transport;
 
+pub(super) use self::faults::{chaos, heavy_chaos};
+
 /// How the simulated world behaves.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct World {
     pub(super) seed: u64,
     pub(super) nodes: u64,
     pub(super) shards: u32,
     /// A frame is lost once in so many; 0: never.
     pub(super) drop_one_in: u32,
+    /// A frame arrives twice once in so many; 0: never.
+    pub(super) duplicate_one_in: u32,
+    /// A log write takes long once in so many; 0: never.
+    pub(super) slow_write_one_in: u32,
+    /// So few entries stay in the logs that replicas which were away need snapshots.
+    pub(super) short_logs: bool,
 }
 
 /// What will happen, by time.
@@ -47,12 +61,15 @@ enum Event {
     Written(LogWrite),
     Apply(Vec<ApplyWork>),
     Flush,
+    Snapshot(snapshots::Happening),
 }
 
 struct Node {
     core: Core,
     log: MemoryLog,
     state: MemoryStore,
+    /// A snapshot that has arrived.
+    staged: Option<(SnapshotId, Vec<Chunk>)>,
     /// Counts restarts: events of an earlier life do not happen.
     life: u64,
 }
@@ -77,6 +94,8 @@ pub(super) struct Sim {
     leaders: BTreeMap<(ShardId, u64), NodeId>,
     history: BTreeMap<(ShardId, u64), Vec<u8>>,
     trace: DefaultHasher,
+    /// Snapshots that were installed.
+    pub(super) installed: usize,
 }
 
 impl Sim {
@@ -98,6 +117,7 @@ impl Sim {
             leaders: BTreeMap::new(),
             history: BTreeMap::new(),
             trace: DefaultHasher::new(),
+            installed: 0,
             world,
         };
         for node in sim.ids() {
@@ -127,6 +147,9 @@ impl Sim {
         config.seed = self.world.seed;
         // So little that a replica that was away is served from the log store.
         config.entry_cache_bytes = 100;
+        if self.world.short_logs {
+            (config.keep_entries, config.max_lag_entries) = (3, 8);
+        }
         config
     }
 
@@ -145,6 +168,7 @@ impl Sim {
                 core,
                 log,
                 state,
+                staged: None,
                 life: life + 1,
             }),
         );
@@ -177,6 +201,15 @@ impl Sim {
         }
     }
 
+    /// Cuts or mends one direction of a link.
+    pub(super) fn cut_one_way(&mut self, from: NodeId, to: NodeId, cut: bool) {
+        if cut {
+            self.cut.insert((from, to));
+        } else {
+            self.cut.remove(&(from, to));
+        }
+    }
+
     /// The node that last became leader of the shard and is up.
     pub(super) fn leader(&self, shard: ShardId) -> Option<NodeId> {
         let mut terms = self.leaders.range((shard, 0)..=(shard, u64::MAX)).rev();
@@ -188,6 +221,12 @@ impl Sim {
     pub(super) fn leads(&self, node: NodeId, shard: ShardId) -> bool {
         let status = self.nodes[&node].as_ref().and_then(|up| up.core.status(shard));
         status.is_some_and(|status| matches!(status.leadership, Leadership::Leader { .. }))
+    }
+
+    /// Whether the shard sleeps on every node that is up.
+    pub(super) fn is_asleep(&self, shard: ShardId) -> bool {
+        let mut up = self.nodes.values().flatten();
+        up.all(|node| node.core.status(shard).is_some_and(|status| status.asleep))
     }
 
     pub(super) fn propose(&mut self, node: NodeId, shard: ShardId) -> RequestId {
@@ -253,6 +292,7 @@ impl Sim {
     pub(super) fn assert_nothing_lost(&mut self) {
         self.cut.clear();
         self.world.drop_one_in = 0;
+        self.world.slow_write_one_in = 0;
         for node in self.ids() {
             if !self.is_up(node) {
                 self.start(node);
@@ -271,6 +311,18 @@ impl Sim {
             })
         });
         for shard in self.shards() {
+            let same: BTreeSet<_> = self
+                .nodes
+                .values()
+                .flatten()
+                .map(|node| self.commands(node, shard))
+                .collect();
+            assert_eq!(
+                same.len(),
+                1,
+                "seed {}: the replicas of {shard} differ",
+                self.world.seed
+            );
             for node in self.nodes.values().flatten() {
                 let commands: BTreeSet<Vec<u8>> = self.commands(node, shard).into_values().collect();
                 for command in self.acknowledged.get(&shard).into_iter().flatten() {
@@ -308,6 +360,22 @@ impl Sim {
         Duration::from_micros(self.rng.random_range(range.start * 1000..range.end * 1000))
     }
 
+    fn one_in(&mut self, number: u32) -> bool {
+        number > 0 && self.rng.random_ratio(1, number)
+    }
+
+    fn flush(&mut self, node: NodeId) {
+        let up = self.nodes[&node].as_ref().unwrap();
+        up.state.flush().unwrap();
+        let statuses = self
+            .shards()
+            .into_iter()
+            .filter_map(|shard| Some((shard, up.core.status(shard)?.applied)));
+        for (shard, index) in statuses.collect::<Vec<_>>() {
+            self.input(node, Input::Flushed { shard, index });
+        }
+    }
+
     fn input(&mut self, node: NodeId, input: Input) {
         let now = self.now;
         if let Some(Some(up)) = self.nodes.get_mut(&node) {
@@ -337,9 +405,10 @@ impl Sim {
             }
             Event::Apply(work) => self.apply(node, work),
             Event::Flush => {
-                self.nodes[&node].as_ref().unwrap().state.flush().unwrap();
+                self.flush(node);
                 self.schedule(Duration::from_millis(300), node, Event::Flush);
             }
+            Event::Snapshot(happening) => self.snapshot_happens(node, happening),
         }
     }
 
@@ -367,9 +436,11 @@ impl Sim {
             self.schedule(Duration::from_millis(2), node, Event::Apply(out.apply));
         }
         if let Some(write) = out.write {
-            let delay = self.millis(0..8);
+            let slow = self.one_in(self.world.slow_write_one_in);
+            let delay = self.millis(if slow { 50..900 } else { 0..8 });
             self.schedule(delay, node, Event::Written(write));
         }
+        self.perform_snapshots(node, out.snapshots, &out.installs, &out.discards);
         for fetch in out.fetches {
             let log = &self.nodes[&node].as_ref().unwrap().log;
             let entries = log
@@ -388,17 +459,13 @@ impl Sim {
 
     fn send(&mut self, frame: &Frame) {
         for bytes in transport::encode(frame).unwrap() {
-            let dropped = self.world.drop_one_in > 0 && self.rng.random_ratio(1, self.world.drop_one_in);
-            let delay = self.millis(1..15);
-            if !dropped && !self.cut.contains(&(frame.from, frame.to)) {
-                self.schedule(
-                    delay,
-                    frame.to,
-                    Event::Arrive {
-                        from: frame.from,
-                        bytes,
-                    },
-                );
+            let dropped = self.one_in(self.world.drop_one_in) || self.cut.contains(&(frame.from, frame.to));
+            let copies = 1 + usize::from(self.one_in(self.world.duplicate_one_in));
+            for _ in 0..if dropped { 0 } else { copies } {
+                let late = self.one_in(self.world.duplicate_one_in);
+                let delay = self.millis(if late { 1..400 } else { 1..15 });
+                let (from, bytes) = (frame.from, bytes.clone());
+                self.schedule(delay, frame.to, Event::Arrive { from, bytes });
             }
         }
     }
@@ -408,7 +475,7 @@ impl Sim {
             let up = self.nodes[&node].as_ref().unwrap();
             let mut writer = StateWriter::new(&up.state);
             let mut acknowledged = Vec::new();
-            let last = entries.last().unwrap().index;
+            let (last, term) = entries.last().map(|entry| (entry.index, entry.term)).unwrap();
             for entry in entries {
                 if let Payload::Command(command) = entry.payload {
                     writer.txn(shard).put(&entry.index.to_be_bytes(), command.clone());
@@ -424,7 +491,7 @@ impl Sim {
                 }
                 acknowledged.extend(entry.request);
             }
-            writer.set_applied(shard, last);
+            writer.set_applied(shard, last, term);
             writer.commit().unwrap();
             for id in acknowledged {
                 let (of, command) = self.proposed[&id].clone();
@@ -451,47 +518,5 @@ impl Sim {
             }
         }
         self.answers.insert(id, answer);
-    }
-}
-
-/// Restarts and partitions at random, `rounds` of them, with proposals and reads in between. Some of the requests go to
-/// whoever led before, and some of the crashes come while a write is under way.
-pub(super) fn chaos(sim: &mut Sim, rounds: u32) {
-    for _ in 0..rounds {
-        let node = NodeId(sim.rng.random_range(1..=sim.world.nodes));
-        match sim.rng.random_range(0..6) {
-            0 => sim.crash(node),
-            1 => sim.isolate(node, true),
-            2 | 3 => sim.isolate(node, false),
-            _ if !sim.is_up(node) => sim.start(node),
-            _ => {}
-        }
-        let mut led: Vec<NodeId> = Vec::new();
-        for _ in 0..sim.rng.random_range(1..12) {
-            let shard = ShardId(sim.rng.random_range(0..sim.world.shards));
-            led.extend(sim.leader(shard));
-            let stale = sim.rng.random_range(0..led.len().max(1));
-            let chosen = if sim.rng.random_ratio(1, 3) {
-                led.get(stale).copied()
-            } else {
-                sim.leader(shard)
-            };
-            let chosen = chosen.unwrap_or(node);
-            if sim.rng.random_ratio(1, 3) {
-                sim.read(chosen, shard);
-            } else {
-                sim.propose(chosen, shard);
-            }
-            let pause = if sim.rng.random_ratio(1, 2) {
-                sim.millis(1..12)
-            } else {
-                sim.millis(1..300)
-            };
-            sim.run(pause);
-            if sim.rng.random_ratio(1, 12) {
-                sim.crash(node);
-                sim.start(node);
-            }
-        }
     }
 }

@@ -1,0 +1,60 @@
+//! Snapshots of a group, and the compaction that makes them necessary.
+
+use raft::eraftpb::Message;
+use raft::{ProgressState, SnapshotStatus};
+
+use super::Group;
+use crate::config::NodeId;
+use crate::core::compact::{self, Reach};
+
+impl Group {
+    /// Takes in that a snapshot has arrived. Returns whether it is wanted: then it is to be installed later on.
+    pub(in crate::core) fn receive_snapshot(&mut self, message: Message) -> bool {
+        let metadata = message.get_snapshot().get_metadata();
+        let (index, term) = (metadata.index, metadata.term);
+        if self.restoring.is_some() || self.raw.raft.snap().is_some() {
+            return false;
+        }
+        self.wake();
+        let _ = self.raw.step(message);
+        let pending = self.raw.raft.snap().map(|snapshot| snapshot.get_metadata());
+        pending.is_some_and(|pending| (pending.index, pending.term) == (index, term))
+    }
+
+    /// A snapshot has reached `to`, or has not.
+    pub(in crate::core) fn snapshot_sent(&mut self, to: NodeId, delivered: bool) {
+        if delivered {
+            self.raw.report_snapshot(to.0, SnapshotStatus::Finish);
+        } else {
+            self.failed.push((to.0, self.retry_ticks));
+        }
+    }
+
+    /// The state store has taken the snapshot.
+    pub(in crate::core) fn installed(&mut self) {
+        if let Some(restoring) = &mut self.restoring {
+            restoring.installed();
+        }
+    }
+
+    /// The state store is durable up to `index`. The log is compacted once it is worth it.
+    pub(in crate::core) fn flushed(&mut self, index: u64, keep: u64, max_lag: u64) {
+        let raft = &self.raw.raft;
+        let others = || raft.prs().iter().filter(|(id, _)| **id != raft.id);
+        let sending = others().filter(|(_, progress)| self.leads() && progress.state == ProgressState::Snapshot);
+        // A follower replica does not know what the others have.
+        let has = |matched: u64| if self.leads() { matched } else { 0 };
+        let to = compact::up_to(Reach {
+            flushed: index,
+            applied: self.applied,
+            slowest: others().map(|(_, progress)| has(progress.matched)).min(),
+            sending: sending.map(|(_, progress)| progress.pending_snapshot).min(),
+            keep,
+            max_lag,
+        });
+        if self.restoring.is_none() && to >= self.raw.store().start().index + keep.max(1) {
+            self.raw.mut_store().compact(to);
+            self.compact_to = Some(to);
+        }
+    }
+}
