@@ -5,6 +5,7 @@
 //! <kind> <len:u16> <uri> h                       head: last sequence number, oldest event kept, checkpoint
 //! <kind> <len:u16> <uri> e <seq:u64>             an accepted event, with its reply
 //! <kind> <len:u16> <uri> s <seq:u64>             marks an event that changes the entity's in-memory state
+//! <kind> <len:u16> <uri> t                       events that trims have spared until the next checkpoint
 //! <kind> <len:u16> <uri> d <sha-256>             request hash -> seq of the event that answered it
 //! <kind> <len:u16> <uri> c                       checkpoint (hosted rooms), profile (users)
 //! <kind> <len:u16> <uri> m <user>                ranges of events a local user may read (rooms)
@@ -55,6 +56,10 @@ pub(crate) fn state_mark(entity: &EntityId, seq: u64) -> Vec<u8> {
 
 pub(crate) fn state_marks(entity: &EntityId) -> Vec<u8> {
     record(entity, b's', &[])
+}
+
+pub(crate) fn spared(entity: &EntityId) -> Vec<u8> {
+    record(entity, b't', &[])
 }
 
 pub(crate) fn request(entity: &EntityId, hash: &[u8; 32]) -> Vec<u8> {

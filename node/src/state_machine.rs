@@ -83,6 +83,7 @@ fn apply_accepted(txn: &mut ShardTxn<'_>, accepted: &Accepted, command: &[u8]) -
             if let RoomEvent::Created { checkpoint, .. } | RoomEvent::Checkpoint(checkpoint) = event {
                 txn.put(&keys::checkpoint(entity), encode(checkpoint)?);
                 head.checkpoint_seq = seq;
+                drop_spared(txn, entity)?;
             }
             if event.changes_state() {
                 txn.put(&keys::state_mark(entity, seq), []);
@@ -224,6 +225,8 @@ fn apply_trim(txn: &mut ShardTxn<'_>, entity: &EntityId, first_seq: u64) -> Resu
         return Ok(Outcome::Applied);
     };
     let first_seq = first_seq.min(head.last_seq).min(head.first_seq + TRIM_EVENTS_MAX);
+    let mut spared: Vec<u64> = read(txn, &keys::spared(entity))?.unwrap_or_default();
+    let already_spared = spared.len();
     for seq in head.first_seq..first_seq {
         let key = keys::event(entity, seq);
         let mark = keys::state_mark(entity, seq);
@@ -242,11 +245,29 @@ fn apply_trim(txn: &mut ShardTxn<'_>, entity: &EntityId, first_seq: u64) -> Resu
         if txn.get(&mark)?.is_none() || seq <= head.checkpoint_seq {
             txn.delete(&mark);
             txn.delete(&key);
+        } else {
+            spared.push(seq);
         }
+    }
+    if spared.len() > already_spared {
+        txn.put(&keys::spared(entity), encode(&spared)?);
     }
     head.first_seq = head.first_seq.max(first_seq);
     txn.put(&keys::head(entity), encode(&head)?);
     Ok(Outcome::Applied)
+}
+
+/// What trims spared for a rebuild goes, now that a checkpoint covers it.
+fn drop_spared(txn: &mut ShardTxn<'_>, entity: &EntityId) -> Result<(), NodeError> {
+    let spared: Vec<u64> = read(txn, &keys::spared(entity))?.unwrap_or_default();
+    for seq in &spared {
+        txn.delete(&keys::state_mark(entity, *seq));
+        txn.delete(&keys::event(entity, *seq));
+    }
+    if !spared.is_empty() {
+        txn.delete(&keys::spared(entity));
+    }
+    Ok(())
 }
 
 fn read<T: DeserializeOwned>(txn: &ShardTxn<'_>, key: &[u8]) -> Result<Option<T>, NodeError> {

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use mimi_hub_proto::mls::Sender;
+use mimi_hub_proto::mls::{CommitMessage, Sender};
 use mimi_hub_proto::uri::{ProviderDomain, RoomUri, UserUri};
-use mimi_hub_proto::{HandshakeBundle, UpdateRequest, tls};
+use mimi_hub_proto::{ClientIdentity, HandshakeBundle, UpdateRequest, tls};
 
 use super::{must_be_hosted_here, relay, reply, unexpected};
 use crate::command::request_hash;
@@ -23,8 +23,51 @@ pub(crate) async fn at_hub(
     body: Bytes,
 ) -> Result<Bytes, Problem> {
     must_be_hosted_here(hub, room)?;
-    let request: UpdateRequest = tls::decode_exact(&body).map_err(|error| Problem::malformed(&error))?;
-    let hash = request_hash(source, "update", room.as_str(), &body);
+    decide(hub, source, room, decode(&body)?, &body).await
+}
+
+/// For a local user: at the room's hub, wherever that is.
+pub(crate) async fn for_user(hub: &Arc<Hub>, user: &UserUri, room: &RoomUri, body: Bytes) -> Result<Bytes, Problem> {
+    let (ours, host) = (user.provider(), room.provider());
+    let request = decode(&body)?;
+    let joins = match &request.bundle {
+        HandshakeBundle::Commit { commit, .. } => commit.sender() == Sender::NewMemberCommit && joins_as(commit, user)?,
+        HandshakeBundle::Proposals { .. } => false,
+    };
+    if hub.is_local(&host) {
+        return decide(hub, &ours, room, request, &body).await;
+    }
+    if joins {
+        // Entered before the Commit goes out: what others send in the new epoch may be here before the hub's answer.
+        hub.ask_followed(room, FollowedRequest::Join(user.clone())).await?;
+    }
+    relay(hub, &ours, &host, Endpoint::Update, room.as_str(), body).await
+}
+
+fn decode(body: &Bytes) -> Result<UpdateRequest, Problem> {
+    tls::decode_exact(body).map_err(|error| Problem::malformed(&error))
+}
+
+/// A client that joins by itself is the user's for whom the gateway speaks.
+fn joins_as(commit: &CommitMessage, user: &UserUri) -> Result<bool, Problem> {
+    let joiner = commit
+        .commit()
+        .path_leaf()
+        .map(|leaf| ClientIdentity::from_credential(leaf.credential()));
+    match joiner {
+        Some(Ok(joiner)) if joiner.user() == user => Ok(true),
+        _ => Err(Problem::wrong_user(user.as_str(), "the credential of the Commit")),
+    }
+}
+
+async fn decide(
+    hub: &Arc<Hub>,
+    source: &ProviderDomain,
+    room: &RoomUri,
+    request: UpdateRequest,
+    body: &Bytes,
+) -> Result<Bytes, Problem> {
+    let hash = request_hash(source, "update", room.as_str(), body);
     let update = request.bundle.into();
     let source = source.clone();
     let request = RoomRequest::Update { source, update };
@@ -33,20 +76,4 @@ pub(crate) async fn at_hub(
         RoomAnswer::NoSuchRoom => Err(Problem::no_such_room(room.as_str())),
         other => Err(unexpected(&other)),
     })
-}
-
-/// For a local user: at the room's hub, wherever that is.
-pub(crate) async fn for_user(hub: &Arc<Hub>, user: &UserUri, room: &RoomUri, body: Bytes) -> Result<Bytes, Problem> {
-    let (ours, host) = (user.provider(), room.provider());
-    if hub.is_local(&host) {
-        return at_hub(hub, &ours, room, body).await;
-    }
-    let request: UpdateRequest = tls::decode_exact(&body).map_err(|error| Problem::malformed(&error))?;
-    if let HandshakeBundle::Commit { commit, .. } = &request.bundle
-        && commit.sender() == Sender::NewMemberCommit
-    {
-        // Entered before the Commit goes out: what others send in the new epoch may be here before the hub's answer.
-        hub.ask_followed(room, FollowedRequest::Join(user.clone())).await?;
-    }
-    relay(hub, &ours, &host, Endpoint::Update, room.as_str(), body).await
 }

@@ -7,6 +7,7 @@
 )]
 
 mod bodies;
+mod cluster;
 mod delivery;
 mod group_info;
 mod hostile_provider;

@@ -113,3 +113,20 @@ fn what_the_checkpoint_covers_is_trimmed() {
     );
     assert!(replica.has(&keys::checkpoint(&room())));
 }
+
+#[test]
+fn what_a_trim_spared_goes_with_the_next_checkpoint() {
+    let replica = Replica::new();
+    replica.accept(accepted(&room(), 1, commit(&[], &[], &[])));
+    fill(&replica, 2, 3);
+    replica.accept(accepted(&room(), 5, commit(&[], &[], &[])));
+    fill(&replica, 6, 2);
+    replica.trim(&room(), 4);
+    replica.trim(&room(), 7);
+    assert_eq!(replica.seqs(&room()), [1, 5, 7], "no checkpoint covers the Commits yet");
+    replica.accept(accepted(&room(), 8, samples::checkpoint()));
+    assert_eq!(replica.seqs(&room()), [7, 8]);
+    let marks = read::prefix(&replica.reader(), &keys::state_marks(&room())).unwrap();
+    assert_eq!(marks, []);
+    assert!(!replica.has(&keys::spared(&room())));
+}
