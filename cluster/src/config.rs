@@ -27,6 +27,9 @@ pub struct ClusterConfig {
     pub node: NodeId,
     /// The nodes that hold a replica of every shard when the cluster is created, this one among them.
     pub nodes: Vec<NodeId>,
+    /// Whether this node joins a cluster that exists: it begins without a replica, and `nodes` need not name it. Only of
+    /// account when its stores are empty.
+    pub joining: bool,
     /// Number of shards, fixed when the cluster is created.
     pub shards: u32,
     /// Raft's unit of time.
@@ -71,6 +74,7 @@ impl ClusterConfig {
             cluster,
             node,
             nodes: vec![node],
+            joining: false,
             shards,
             tick: Duration::from_millis(50),
             heartbeat_ticks: 2,
@@ -98,7 +102,7 @@ impl ClusterConfig {
         if self.shards == 0 {
             return Err(ConfigError::NoShards);
         }
-        if !self.nodes.contains(&self.node) {
+        if !self.joining && !self.nodes.contains(&self.node) {
             return Err(ConfigError::NotAMember(self.node));
         }
         if self.tick.is_zero() {

@@ -124,6 +124,9 @@ pub enum NetworkError {
 /// Why a proposal or a read was not carried out, or may not have been.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ProposeError {
+    /// Another change of members is under way, or this one is not possible. Nothing was done.
+    #[error("another change of members is under way, or this one is not possible")]
+    ChangeRefused,
     /// The cluster has no such shard.
     #[error("there is no {0}")]
     NoSuchShard(ShardId),

@@ -37,6 +37,11 @@ pub(crate) fn applied(shard: ShardId) -> Vec<u8> {
     with_prefix(shard, NAMESPACE_CLUSTER, b"applied")
 }
 
+/// The key of the members, as of the applied index. Without it, they are those that the log store has.
+pub(crate) fn members(shard: ShardId) -> Vec<u8> {
+    with_prefix(shard, NAMESPACE_CLUSTER, b"members")
+}
+
 /// The range of everything in a shard.
 pub(crate) fn shard_range(shard: ShardId) -> KeyRange {
     KeyRange::prefix(shard.0.to_be_bytes())

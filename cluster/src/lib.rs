@@ -11,6 +11,7 @@
 //! | `recovery` | from what the stores hold to what the core starts with |
 //! | `transport` | what passes between nodes, and who carries it: [`ClusterNetwork`], mutually authenticated TLS |
 //! | `machine` | what the owner implements, and the transaction it writes through |
+//! | `members` | who has a replica of a shard, and how that changes |
 //! | `keys` | where a shard's keys lie in the one key space |
 //!
 //! What a success means: a quorum of the shard's replicas has synced the entry to its log, and this node has applied it.
@@ -27,6 +28,7 @@ mod error;
 mod fatal;
 mod keys;
 mod machine;
+mod members;
 mod reader;
 mod records;
 mod recovery;
@@ -39,6 +41,7 @@ pub use config::{ClusterConfig, NodeId};
 pub use error::{ApplyError, ClusterError, ConfigError, NetworkError, ProposeError};
 pub use fatal::{Fatal, FatalHook};
 pub use machine::{EntryMeta, Leadership, ShardTxn, StateMachine, StateWriter};
+pub use members::{MemberStep, Members};
 pub use reader::ShardReader;
 pub use runtime::{Cluster, ClusterStatus, Delivery, Outcome, Proposal, ShardStatus};
 pub use shard::{ShardId, shard_of};

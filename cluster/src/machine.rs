@@ -3,10 +3,12 @@
 use std::collections::BTreeMap;
 
 use mimi_hub_storage::{Batch, StateStore, StorageError};
+use raft::eraftpb::ConfState;
 
 use crate::config::NodeId;
 use crate::error::ApplyError;
 use crate::keys;
+use crate::records;
 use crate::shard::ShardId;
 
 /// Turns committed commands into writes. Called for every shard that this node has a replica of.
@@ -114,6 +116,12 @@ impl<'a> StateWriter<'a> {
     /// Bytes written so far, overwritten ones included.
     pub(crate) fn bytes(&self) -> usize {
         self.bytes
+    }
+
+    /// Records who has a replica of `shard`.
+    pub(crate) fn set_members(&mut self, shard: ShardId, members: &ConfState) {
+        self.writes
+            .insert(keys::members(shard), Some(records::encode_members(members)));
     }
 
     /// Records how far `shard` is applied, and the term there.

@@ -8,7 +8,7 @@ use raft::eraftpb::ConfState;
 pub(crate) const CLUSTER_GROUP: GroupId = 0;
 /// Of the cluster's group: its number of shards, 4 bytes, big endian.
 pub(crate) const SHARD_COUNT: &[u8] = b"shards";
-/// Of a shard's group: its members, Raft's `ConfState` in protobuf.
+/// Of a shard's group: its members where its log begins, Raft's `ConfState` in protobuf.
 pub(crate) const MEMBERS: &[u8] = b"members";
 /// Of a shard's group, while a snapshot is being installed: which one, and its members.
 pub(crate) const RESTORE: &[u8] = b"restore";

@@ -48,9 +48,12 @@ pub(crate) fn recover(
 
 /// Writes the first records of every group: one batch, so that a cluster is created whole or not at all.
 fn create(config: &ClusterConfig, log: &dyn LogStore) -> Result<(), ClusterError> {
-    let mut voters: Vec<u64> = config.nodes.iter().map(|node| node.0).collect();
+    // A node that joins has no replica yet, and an empty log: what there is comes as a snapshot.
+    let nodes = config.nodes.iter().filter(|_| !config.joining);
+    let mut voters: Vec<u64> = nodes.map(|node| node.0).collect();
     voters.sort_unstable();
     voters.dedup();
+    let beginning = if config.joining { LogStart::default() } else { BEGINNING };
     let members = ConfState {
         voters,
         ..ConfState::default()
@@ -59,10 +62,10 @@ fn create(config: &ClusterConfig, log: &dyn LogStore) -> Result<(), ClusterError
     for shard in (0..config.shards).map(ShardId) {
         let members = records::encode_members(&members);
         let write = batch.group(group_id(shard));
-        write.reset = Some(BEGINNING);
+        write.reset = Some(beginning);
         write.hard_state = Some(HardState {
-            term: BEGINNING.term,
-            commit: BEGINNING.index,
+            term: beginning.term,
+            commit: beginning.index,
             ..HardState::default()
         });
         write.records.push((MEMBERS.to_vec(), Some(members)));
@@ -83,7 +86,10 @@ fn recover_group(shard: ShardId, log: &dyn LogStore, state: &dyn StateStore) -> 
         None => None,
     };
     finish_restore(shard, log, applied)?;
-    let members = log.record(group, MEMBERS)?;
+    let members = match state.get(&keys::members(shard))? {
+        Some(members) => Some(members),
+        None => log.record(group, MEMBERS)?,
+    };
     let conf_state = members
         .and_then(|bytes| records::decode_members(&bytes))
         .ok_or_else(unreadable)?;

@@ -1,6 +1,7 @@
 //! What goes into the core and what comes out of it.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use mimi_hub_storage::{Entry, HardState, LogBatch, LogStart};
@@ -11,6 +12,7 @@ use crate::entry::Payload;
 use crate::error::ProposeError;
 use crate::fatal::Fatal;
 use crate::machine::Leadership;
+use crate::members::{MemberStep, Members};
 use crate::shard::ShardId;
 use crate::snapshot::SnapshotId;
 
@@ -21,8 +23,6 @@ pub(crate) type RequestId = u64;
 #[derive(Clone, Debug)]
 pub(crate) struct CoreConfig {
     pub(crate) node: NodeId,
-    /// Every node, ascending.
-    pub(crate) nodes: Vec<NodeId>,
     pub(crate) tick: Duration,
     pub(crate) heartbeat_ticks: usize,
     pub(crate) election_ticks: usize,
@@ -38,12 +38,8 @@ pub(crate) struct CoreConfig {
 
 impl CoreConfig {
     pub(crate) fn new(config: &ClusterConfig, logger: slog::Logger) -> Self {
-        let mut nodes = config.nodes.clone();
-        nodes.sort_unstable();
-        nodes.dedup();
         Self {
             node: config.node,
-            nodes,
             tick: config.tick,
             heartbeat_ticks: config.heartbeat_ticks,
             election_ticks: config.election_ticks,
@@ -85,6 +81,14 @@ pub(crate) enum Input {
     },
     /// A read that must see everything acknowledged before now.
     Read { shard: ShardId, id: RequestId },
+    /// A change of members.
+    ChangeMembers {
+        shard: ShardId,
+        id: RequestId,
+        steps: Vec<MemberStep>,
+    },
+    /// The leadership is to go to another voter, if this node has it.
+    Transfer { shard: ShardId, to: NodeId },
     /// Messages arrived.
     Frame(Frame),
     /// The write of this number is durable.
@@ -184,7 +188,7 @@ pub(crate) struct Fetch {
 }
 
 /// Where a group stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct GroupStatus {
     pub(crate) leadership: Leadership,
     pub(crate) term: u64,
@@ -193,4 +197,5 @@ pub(crate) struct GroupStatus {
     pub(crate) first_index: u64,
     pub(crate) last_index: u64,
     pub(crate) asleep: bool,
+    pub(crate) members: Arc<Members>,
 }

@@ -3,7 +3,7 @@
 //! Leaders are spread over the nodes: shard `s` of `n` nodes is preferably led by node number `s % n`. That node campaigns
 //! first when a cluster is created, and is given the leadership back once it has been up for a while and lacks nothing.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::config::NodeId;
 use crate::shard::ShardId;
@@ -15,10 +15,10 @@ const STEADY_TICKS: u64 = 60;
 /// Leaderships given away in one look, so that not everything moves at once.
 pub(super) const MAX_MOVES: usize = 8;
 
-/// The node that should lead `shard`, of `nodes`, which are ascending.
-pub(crate) fn preferred(shard: ShardId, nodes: &[NodeId]) -> Option<NodeId> {
-    let number = (shard.0 as usize).checked_rem(nodes.len())?;
-    nodes.get(number).copied()
+/// The node that should lead `shard`, of the ones with a vote in it.
+pub(crate) fn preferred(shard: ShardId, voters: &BTreeSet<NodeId>) -> Option<NodeId> {
+    let number = (shard.0 as usize).checked_rem(voters.len())?;
+    voters.iter().nth(number).copied()
 }
 
 /// When each other node was heard of. Time is counted in ticks of the core.
@@ -85,13 +85,13 @@ mod tests {
 
     #[test]
     fn leaders_are_spread_within_one_of_even() {
-        let nodes = [1, 2, 5].map(NodeId);
+        let nodes = BTreeSet::from([1, 2, 5].map(NodeId));
         let mut led = BTreeMap::new();
         for shard in 0..64 {
             *led.entry(preferred(ShardId(shard), &nodes).unwrap()).or_insert(0) += 1;
         }
         assert_eq!(led.into_values().collect::<Vec<_>>(), [22, 21, 21]);
-        assert_eq!(preferred(ShardId(7), &[]), None);
+        assert_eq!(preferred(ShardId(7), &BTreeSet::new()), None);
     }
 
     #[test]

@@ -115,6 +115,10 @@ impl LogView {
         self.terms.push_front(self.start);
     }
 
+    pub(super) fn set_members(&mut self, members: ConfState) {
+        self.conf_state = members;
+    }
+
     /// Begins anew after a snapshot.
     pub(super) fn restore(&mut self, start: LogStart, members: ConfState) {
         self.conf_state = members;

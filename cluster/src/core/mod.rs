@@ -88,6 +88,8 @@ pub(crate) struct Core {
     load: Load,
     /// Groups that may have ready work.
     dirty: BTreeSet<ShardId>,
+    /// The nodes that share a group with this one.
+    others: BTreeSet<NodeId>,
     ticks: usize,
     /// This node is about to stop.
     leaving: bool,
@@ -121,6 +123,7 @@ impl Core {
             reads: 0,
         };
         Ok(Self {
+            others: others(config.node, groups.values()),
             config,
             ticks: 0,
             leaving: false,
@@ -169,6 +172,9 @@ impl Core {
                 self.with(shard, out, |group, load, _| group.tick(load));
             }
         }
+        if balance {
+            self.others = others(self.config.node, self.groups.values());
+        }
         if self.leaving {
             self.hand_over(out);
         } else if balance {
@@ -177,7 +183,7 @@ impl Core {
         self.ticks += 1;
         if self.ticks.is_multiple_of(self.config.heartbeat_ticks) && !self.broken {
             // An empty frame says that this node lives, on behalf of all the groups that sleep.
-            for node in self.config.nodes.iter().filter(|node| **node != self.config.node) {
+            for node in &self.others {
                 frames.entry(*node).or_default();
             }
         }
@@ -231,7 +237,7 @@ impl Core {
     fn balance(&mut self, out: &mut Outputs) {
         let peers = &self.load.peers;
         let wanted = self.groups.iter().filter_map(|(shard, group)| {
-            let to = leaders::preferred(*shard, &self.config.nodes)?;
+            let to = leaders::preferred(*shard, &group.members().voters)?;
             (peers.steady(to) && group.could_be_led_by(to)).then_some((*shard, to))
         });
         let moves: Vec<_> = wanted.take(MAX_MOVES).collect();
@@ -272,6 +278,20 @@ impl Core {
                     match answer {
                         Ok(()) => load.reads += 1,
                         Err(error) => out.answers.push((id, Err(error))),
+                    }
+                });
+            }
+            Input::ChangeMembers { shard, id, steps } => {
+                self.request(shard, id, out, |group, _, out| {
+                    if let Err(error) = group.change_members(id, &steps, out) {
+                        out.answers.push((id, Err(error)));
+                    }
+                });
+            }
+            Input::Transfer { shard, to } => {
+                self.with(shard, out, |group, _, _| {
+                    if group.could_be_led_by(to) {
+                        group.transfer(to);
                     }
                 });
             }
@@ -394,6 +414,12 @@ impl Core {
         }
         self.broken = out.fatal.is_some();
     }
+}
+
+fn others<'a>(node: NodeId, groups: impl Iterator<Item = &'a Group>) -> BTreeSet<NodeId> {
+    let members = groups.map(Group::members);
+    let nodes = members.flat_map(|it| it.voters.iter().chain(&it.outgoing).chain(&it.learners));
+    nodes.copied().filter(|other| *other != node).collect()
 }
 
 /// Messages by the node they go to.

@@ -137,8 +137,16 @@ impl Applier {
                     break;
                 };
                 reached.insert(meta.shard, (meta.index, meta.term));
-                if let Payload::Command(command) = payload {
-                    let bytes = self.apply_command(&mut writer, meta, &command)?;
+                let bytes = match payload {
+                    Payload::Command(command) => Some(self.apply_command(&mut writer, meta, &command)?),
+                    Payload::Members(members) => {
+                        writer.set_members(meta.shard, &members);
+                        Some(Vec::new())
+                    }
+                    // The core carries changes out before it hands them over.
+                    Payload::Change(_) | Payload::Empty => None,
+                };
+                if let Some(bytes) = bytes {
                     answers.extend(reply.map(|reply| {
                         (
                             reply,

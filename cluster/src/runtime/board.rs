@@ -1,15 +1,16 @@
 //! What is known of the shards, for whoever looks.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::config::NodeId;
 use crate::core::GroupStatus;
 use crate::machine::Leadership;
+use crate::members::Members;
 use crate::shard::ShardId;
 
 /// Where a shard stands on this node.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ShardStatus {
     /// The shard.
     pub shard: ShardId,
@@ -27,6 +28,8 @@ pub struct ShardStatus {
     pub last_index: u64,
     /// Whether it is idle, and costs nothing for that.
     pub asleep: bool,
+    /// Who has a replica.
+    pub members: Arc<Members>,
 }
 
 /// Where this node stands.
@@ -59,6 +62,7 @@ impl Board {
             first_index: 0,
             last_index: 0,
             asleep: false,
+            members: Arc::default(),
         };
         Self {
             shards: (0..shards).map(|shard| Mutex::new(blank(shard))).collect(),
@@ -76,6 +80,7 @@ impl Board {
                 first_index,
                 last_index,
                 asleep,
+                members,
             } = status;
             let status = ShardStatus {
                 shard,
@@ -86,6 +91,7 @@ impl Board {
                 first_index,
                 last_index,
                 asleep,
+                members,
             };
             *cell.lock().unwrap_or_else(PoisonError::into_inner) = status;
         }
@@ -97,13 +103,13 @@ impl Board {
 
     pub(super) fn shard(&self, shard: ShardId) -> Option<ShardStatus> {
         let cell = self.shards.get(shard.0 as usize)?;
-        Some(*cell.lock().unwrap_or_else(PoisonError::into_inner))
+        Some(cell.lock().unwrap_or_else(PoisonError::into_inner).clone())
     }
 
     pub(super) fn shards(&self) -> impl Iterator<Item = ShardStatus> {
         self.shards
             .iter()
-            .map(|cell| *cell.lock().unwrap_or_else(PoisonError::into_inner))
+            .map(|cell| cell.lock().unwrap_or_else(PoisonError::into_inner).clone())
     }
 
     pub(super) fn unapplied_bytes(&self) -> u64 {

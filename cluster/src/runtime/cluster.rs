@@ -17,6 +17,7 @@ use crate::config::{ClusterConfig, NodeId};
 use crate::entry;
 use crate::error::{ClusterError, ConfigError, ProposeError};
 use crate::machine::{Leadership, StateMachine};
+use crate::members::MemberStep;
 use crate::reader::ShardReader;
 use crate::recovery;
 use crate::shard::ShardId;
@@ -166,6 +167,30 @@ impl Cluster {
             }
         };
         if let Some((reply, error)) = refused {
+            // The receiver is still in our hands.
+            let _ = reply.send(Err(error));
+        }
+        Proposal { answer }
+    }
+
+    /// Gives the leadership of `shard` to node `to`, if this node has it and that one has a vote and lacks nothing. Whether it
+    /// did is to be seen from [`leadership`](Self::leadership). The nodes give leaderships back to whom they are spread over by
+    /// themselves, after a while.
+    pub fn transfer(&self, shard: ShardId, to: NodeId) {
+        // A refusal is as good as a transfer that fails.
+        let _ = self.inner.inbox.request(Request::Transfer { shard, to });
+    }
+
+    /// Changes who has a replica of `shard`, in one step: several nodes at once through joint consensus. To be asked of the
+    /// leader. The future ends when the change is under way and recorded; the old voters are needed until
+    /// [`Members::outgoing`](crate::Members::outgoing) of [`status`](Self::status) is empty again.
+    ///
+    /// A replica moves as [`MemberStep::Learn`], and once that has caught up, [`MemberStep::Promote`] together with
+    /// [`MemberStep::Remove`].
+    pub fn change_members(&self, shard: ShardId, steps: Vec<MemberStep>) -> Proposal {
+        let (reply, answer) = oneshot::channel();
+        let request = Request::ChangeMembers { shard, steps, reply };
+        if let Err((Request::ChangeMembers { reply, .. }, error)) = self.inner.inbox.request(request) {
             // The receiver is still in our hands.
             let _ = reply.send(Err(error));
         }

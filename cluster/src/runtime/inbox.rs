@@ -15,6 +15,7 @@ use crate::config::NodeId;
 use crate::core::Frame;
 use crate::error::ProposeError;
 use crate::fatal::Fatal;
+use crate::members::MemberStep;
 use crate::shard::ShardId;
 use crate::snapshot::SnapshotId;
 use crate::transport::DeliverError;
@@ -35,6 +36,15 @@ pub(super) enum Request {
     Read {
         shard: ShardId,
         reply: ReadReply,
+    },
+    Transfer {
+        shard: ShardId,
+        to: NodeId,
+    },
+    ChangeMembers {
+        shard: ShardId,
+        steps: Vec<MemberStep>,
+        reply: ProposalReply,
     },
 }
 
@@ -114,7 +124,7 @@ impl Inbox {
     pub(super) fn request(&self, request: Request) -> Result<(), (Request, ProposeError)> {
         let bytes = match &request {
             Request::Propose { data, .. } => data.len(),
-            Request::Read { .. } => 0,
+            Request::Read { .. } | Request::ChangeMembers { .. } | Request::Transfer { .. } => 0,
         };
         let mut state = self.lock();
         if state.waiting.stopping {
@@ -206,8 +216,11 @@ impl Inbox {
         self.stop();
         for request in self.take(Duration::ZERO).requests {
             match request {
-                Request::Propose { reply, .. } => drop(reply.send(Err(ProposeError::ShuttingDown))),
+                Request::Propose { reply, .. } | Request::ChangeMembers { reply, .. } => {
+                    drop(reply.send(Err(ProposeError::ShuttingDown)));
+                }
                 Request::Read { reply, .. } => drop(reply.send(Err(ProposeError::ShuttingDown))),
+                Request::Transfer { .. } => {}
             }
         }
     }

@@ -79,11 +79,9 @@ impl SnapshotSender {
     }
 
     fn send(&self, number: u64, shard: ShardId, mut message: Message) -> Result<u64, SendError> {
-        let Collected { id, chunks } = self.collect(shard)?;
-        // What is sent is the state by now, which may be further than when it was asked for.
-        let metadata = message.mut_snapshot().mut_metadata();
-        metadata.index = id.index;
-        metadata.term = id.term;
+        let collected = self.collect(shard)?;
+        collected.correct(&mut message);
+        let chunks = collected.chunks;
         let to = NodeId(message.to);
         let begin = Piece::Begin {
             number,

@@ -224,6 +224,13 @@ impl Worker {
             let (input, reply) = match request {
                 Request::Propose { shard, data, reply } => (Input::Propose { shard, id, data }, Reply::Proposal(reply)),
                 Request::Read { shard, reply } => (Input::Read { shard, id }, Reply::Read(reply)),
+                Request::Transfer { shard, to } => {
+                    inputs.push(Input::Transfer { shard, to });
+                    continue;
+                }
+                Request::ChangeMembers { shard, steps, reply } => {
+                    (Input::ChangeMembers { shard, id, steps }, Reply::Proposal(reply))
+                }
             };
             inputs.push(input);
             self.replies.insert(id, reply);

@@ -1,11 +1,13 @@
 //! From the state store to chunks, and back.
 
 use mimi_hub_storage::{Batch, Direction, KeyRange, StateStore};
+use raft::eraftpb::{ConfState, Message};
 
 use super::chunk::{Chunk, Chunks};
 use super::{SnapshotError, SnapshotId};
 use crate::keys;
 use crate::machine::{decode_applied, encode_applied};
+use crate::records;
 use crate::shard::ShardId;
 
 /// Pairs read at a time.
@@ -14,7 +16,21 @@ const PAGE: usize = 256;
 /// A shard's state.
 pub(crate) struct Collected {
     pub(crate) id: SnapshotId,
+    /// Who has a replica, when that has ever changed.
+    pub(crate) members: Option<ConfState>,
     pub(crate) chunks: Vec<Chunk>,
+}
+
+impl Collected {
+    /// Corrects Raft's message about a snapshot to what has been collected, which may be further than what it says.
+    pub(crate) fn correct(&self, message: &mut Message) {
+        let metadata = message.mut_snapshot().mut_metadata();
+        metadata.index = self.id.index;
+        metadata.term = self.id.term;
+        if let Some(members) = &self.members {
+            metadata.set_conf_state(members.clone());
+        }
+    }
 }
 
 /// Reads everything of `shard`. Nothing of it may be written meanwhile.
@@ -23,6 +39,8 @@ pub(crate) fn collect(store: &dyn StateStore, shard: ShardId, limit: u64) -> Res
     let (index, term) = applied
         .and_then(|bytes| decode_applied(&bytes))
         .ok_or(SnapshotError::Nothing { shard })?;
+    let members = store.get(&keys::members(shard))?;
+    let members = members.map(|bytes| records::decode_members(&bytes).ok_or(SnapshotError::Malformed { shard }));
     let mut chunks = Chunks::default();
     each(store, shard, |key, value| {
         chunks.push(key, value);
@@ -33,6 +51,7 @@ pub(crate) fn collect(store: &dyn StateStore, shard: ShardId, limit: u64) -> Res
     })?;
     Ok(Collected {
         id: SnapshotId { shard, index, term },
+        members: members.transpose()?,
         chunks: chunks.finish(),
     })
 }
@@ -122,7 +141,7 @@ mod tests {
     fn a_snapshot_replaces_its_shard_and_no_other() {
         let (from, to) = (filled(1, 1000, 77), filled(1, 1500, 5));
         let shard = ShardId(1);
-        let Collected { id, chunks } = collect(&from, shard, u64::MAX).unwrap();
+        let Collected { id, chunks, .. } = collect(&from, shard, u64::MAX).unwrap();
         assert_eq!(
             id,
             SnapshotId {

@@ -155,7 +155,12 @@ fn admit(shared: &Arc<Shared>, hello: Bytes, stream: &TlsStream<TcpStream>) -> R
         now_ms: shared.now_ms(),
         max_skew_ms: shared.limits.max_clock_skew.as_millis() as u64,
     })?;
-    if !shared.peers.contains(&hello.from) {
+    let known = shared
+        .known
+        .read()
+        .unwrap_or_else(PoisonError::into_inner)
+        .contains(&hello.from);
+    if !known {
         return Err(Refusal::Stranger {
             from: hello.from,
             node: shared.node,

@@ -4,14 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use mimi_hub_storage::ClusterId;
 use tokio::net::TcpListener;
 use tokio::runtime::Handle;
-use tokio::task::JoinSet;
+use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::Instant;
 
 use super::accept::{self, Instances};
@@ -107,7 +107,8 @@ pub(super) struct Shared {
     pub(super) shards: u32,
     pub(super) limits: NetworkLimits,
     pub(super) sides: Sides,
-    pub(super) peers: BTreeSet<NodeId>,
+    /// Who may connect.
+    pub(super) known: RwLock<BTreeSet<NodeId>>,
     pub(super) instances: Instances,
     pub(super) handler: Arc<dyn RequestHandler>,
     pub(super) delivery: OnceLock<Delivery>,
@@ -121,6 +122,13 @@ impl Shared {
     }
 }
 
+/// Another node, and the connections to it.
+struct Peer {
+    address: String,
+    links: BTreeMap<Class, Arc<Link>>,
+    dialers: Vec<AbortHandle>,
+}
+
 /// This node's connections with the others. Clones are handles to the same ones, which close with the last of them, the one
 /// given to the cluster included.
 #[derive(Clone)]
@@ -130,8 +138,7 @@ pub struct ClusterNetwork {
 
 struct Inner {
     shared: Arc<Shared>,
-    addresses: BTreeMap<NodeId, String>,
-    links: BTreeMap<(NodeId, Class), Arc<Link>>,
+    peers: RwLock<BTreeMap<NodeId, Peer>>,
     runtime: Handle,
     /// Aborted when dropped.
     tasks: Mutex<JoinSet<()>>,
@@ -149,11 +156,10 @@ impl ClusterNetwork {
             node,
             shards,
             listener,
-            mut peers,
+            peers,
             tls,
             limits,
         } = config;
-        peers.remove(&node);
         let mut instance = [0; 8];
         rustls::crypto::ring::default_provider()
             .secure_random
@@ -165,40 +171,82 @@ impl ClusterNetwork {
             instance: u64::from_be_bytes(instance),
             shards,
             sides: tls.sides(node)?,
-            peers: peers.keys().copied().collect(),
+            known: RwLock::default(),
             instances: Instances::default(),
             handler,
             delivery: OnceLock::new(),
             limits,
         });
         let mut tasks = JoinSet::new();
-        let mut links = BTreeMap::new();
-        for (peer, address) in &peers {
-            for class in Class::ALL {
-                let (link, queue) = Link::new(*peer, shared.limits.max_frames, shared.limits.max_bytes);
-                let link = Arc::new(link);
-                links.insert((*peer, class), link.clone());
-                let dialer = Dialer {
-                    shared: shared.clone(),
-                    peer: *peer,
-                    class,
-                    address: address.clone(),
-                    link,
-                    queue,
-                };
-                tasks.spawn(Box::pin(dialer.run()));
-            }
-        }
         tasks.spawn(Box::pin(accept::run(shared.clone(), listener)));
-        Ok(Self {
+        let network = Self {
             inner: Arc::new(Inner {
                 shared,
-                addresses: peers,
-                links,
+                peers: RwLock::default(),
                 runtime: Handle::current(),
                 tasks: Mutex::new(tasks),
             }),
-        })
+        };
+        for (node, address) in peers {
+            network.add_peer(node, address);
+        }
+        Ok(network)
+    }
+
+    /// Dials another node from now on, and lets it in; one that is known already is dialed at this address instead.
+    pub fn add_peer(&self, node: NodeId, address: String) {
+        let shared = &self.inner.shared;
+        if node == shared.node {
+            return;
+        }
+        let mut peers = self.inner.peers.write().unwrap_or_else(PoisonError::into_inner);
+        if peers.get(&node).is_some_and(|peer| peer.address == address) {
+            return;
+        }
+        let mut tasks = self.inner.tasks.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut peer = Peer {
+            address,
+            links: BTreeMap::new(),
+            dialers: Vec::new(),
+        };
+        for class in Class::ALL {
+            let (link, queue) = Link::new(node, shared.limits.max_frames, shared.limits.max_bytes);
+            let link = Arc::new(link);
+            peer.links.insert(class, link.clone());
+            let dialer = Dialer {
+                shared: shared.clone(),
+                peer: node,
+                class,
+                address: peer.address.clone(),
+                link,
+                queue,
+            };
+            peer.dialers
+                .push(tasks.spawn_on(Box::pin(dialer.run()), &self.inner.runtime));
+        }
+        shared
+            .known
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(node);
+        if let Some(before) = peers.insert(node, peer) {
+            before.close("it is dialed at another address now");
+        }
+    }
+
+    /// Forgets another node: it is not dialed any more, and not let in again. What it has connected already stays until it
+    /// breaks.
+    pub fn remove_peer(&self, node: NodeId) {
+        let shared = &self.inner.shared;
+        shared
+            .known
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(&node);
+        let mut peers = self.inner.peers.write().unwrap_or_else(PoisonError::into_inner);
+        if let Some(peer) = peers.remove(&node) {
+            peer.close("it was removed");
+        }
     }
 
     /// Asks node `to`, whose [`RequestHandler`] answers. Waits for no longer than `deadline`.
@@ -212,29 +260,42 @@ impl ClusterNetwork {
 
     /// How the other nodes can be reached, ascending.
     pub fn peers(&self) -> Vec<PeerStatus> {
-        let status = |(node, address): (&NodeId, &String)| PeerStatus {
+        let status = |(node, peer): (&NodeId, &Peer)| PeerStatus {
             node: *node,
-            address: address.clone(),
-            trouble: Class::ALL
-                .into_iter()
-                .find_map(|class| self.inner.link(*node, class).ok()?.trouble()),
+            address: peer.address.clone(),
+            trouble: peer.links.values().find_map(|link| link.trouble()),
         };
-        self.inner.addresses.iter().map(status).collect()
+        let peers = self.inner.peers.read().unwrap_or_else(PoisonError::into_inner);
+        peers.iter().map(status).collect()
     }
 
     /// Closes every connection and stops listening. Nothing is sent or delivered after it.
     pub async fn stop(&self) {
         let mut tasks = std::mem::take(&mut *self.inner.tasks.lock().unwrap_or_else(PoisonError::into_inner));
         tasks.shutdown().await;
-        for link in self.inner.links.values() {
-            link.down("this node's network has stopped".to_owned());
+        let peers = self.inner.peers.read().unwrap_or_else(PoisonError::into_inner);
+        for peer in peers.values() {
+            peer.close("this node's network has stopped");
         }
     }
 }
 
 impl Inner {
-    fn link(&self, to: NodeId, class: Class) -> Result<&Arc<Link>, ForwardError> {
-        self.links.get(&(to, class)).ok_or(ForwardError::UnknownPeer(to))
+    fn link(&self, to: NodeId, class: Class) -> Result<Arc<Link>, ForwardError> {
+        let peers = self.peers.read().unwrap_or_else(PoisonError::into_inner);
+        let link = peers.get(&to).and_then(|peer| peer.links.get(&class));
+        link.cloned().ok_or(ForwardError::UnknownPeer(to))
+    }
+}
+
+impl Peer {
+    fn close(&self, why: &str) {
+        for dialer in &self.dialers {
+            dialer.abort();
+        }
+        for link in self.links.values() {
+            link.down(why.to_owned());
+        }
     }
 }
 
@@ -255,7 +316,7 @@ impl Transport for ClusterNetwork {
 
     fn send_bulk(&self, to: NodeId, request: Bytes, reply: BulkReply) {
         let link = match self.inner.link(to, Class::Snapshot) {
-            Ok(link) => link.clone(),
+            Ok(link) => link,
             Err(error) => return drop(reply.send(Err(error))),
         };
         let deadline = Instant::now() + self.inner.shared.limits.silence * 4;

@@ -6,8 +6,13 @@ use super::Group;
 use crate::config::NodeId;
 use crate::core::leaders::Peers;
 use crate::error::ProposeError;
+use crate::members::Members;
 
 impl Group {
+    pub(in crate::core) fn members(&self) -> &Members {
+        &self.members
+    }
+
     /// Campaigns no more.
     pub(in crate::core) fn leave(&mut self) {
         self.wake();

@@ -6,11 +6,13 @@
 //! - `Leader` is announced only when an entry of the leader's own term has been applied.
 
 mod leadership;
+mod membership;
 mod requests;
 mod sleep;
 mod snapshots;
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use mimi_hub_storage::{Entry, HardState, LogBatch, LogStart};
@@ -25,6 +27,7 @@ use super::reads::Reads;
 use super::restore::{Next, Restore};
 use super::{CoreConfig, Fetch, GroupStart, GroupStatus, Load, Outputs, RequestId, group_id};
 use crate::machine::Leadership;
+use crate::members::Members;
 use crate::shard::ShardId;
 use crate::snapshot::SnapshotId;
 
@@ -55,6 +58,7 @@ pub(in crate::core) struct Group {
     /// This node is about to stop.
     leaving: bool,
     applied: u64,
+    members: Arc<Members>,
     announced: Leadership,
     /// Not appended yet.
     queued: Vec<(RequestId, Bytes)>,
@@ -90,6 +94,7 @@ impl Group {
         // Applied implies committed, and the commit index on the disk may be behind.
         hard_state.commit = hard_state.commit.max(applied);
         let alone = conf_state.voters == [config.node.0] && conf_state.voters_outgoing.is_empty();
+        let members = Arc::new(Members::new(&conf_state));
         let view = LogView::new(
             hard_state,
             conf_state,
@@ -118,7 +123,7 @@ impl Group {
         };
         let mut raw = RawNode::new(&raft_config, view, &config.logger)?;
         // Before anyone has led.
-        let first = (preferred(shard, &config.nodes) == Some(config.node)).then_some(raw.raft.term);
+        let first = (preferred(shard, &members.voters) == Some(config.node)).then_some(raw.raft.term);
         if alone {
             // Nobody else can lead, so there is nobody to wait for.
             raw.campaign()?;
@@ -130,6 +135,7 @@ impl Group {
             sleep: Sleep::default(),
             leaving: false,
             applied,
+            members,
             announced: Leadership::Follower { leader: None },
             queued: Vec::new(),
             proposals: VecDeque::new(),
@@ -240,7 +246,7 @@ impl Group {
             for state in ready.take_read_states() {
                 self.reads.confirm(&state);
             }
-            self.hand_over(&ready.take_committed_entries(), load, out);
+            let committed = ready.take_committed_entries();
             if let Some(hard_state) = ready.hs() {
                 self.hard_state = Some(hard_state.clone());
             }
@@ -258,12 +264,14 @@ impl Group {
                 self.raw.mut_store().restore(start, members.clone());
                 self.raw.mut_store().append(&entries);
                 self.raw.advance_append_async(ready);
+                self.members = Arc::new(Members::new(&members));
                 self.compact_to = None;
                 self.restoring = Some(Restore::new(number, start, members, entries, after));
                 break;
             }
             self.raw.mut_store().append(&entries);
             self.raw.advance_append_async(ready);
+            self.hand_over(&committed, load, out);
             if synced {
                 let write = batch.group(group_id(self.shard));
                 write.entries = entries;
@@ -320,6 +328,7 @@ impl Group {
             first_index: log.first_index(),
             last_index: log.last_index(),
             asleep: self.is_asleep(),
+            members: self.members.clone(),
         }
     }
 }

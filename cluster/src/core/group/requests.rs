@@ -6,7 +6,7 @@ use raft::eraftpb::{Message, MessageType};
 
 use super::{Group, MAX_MESSAGE_BYTES, Proposal, pop_front_if};
 use crate::core::{ApplyEntry, ApplyWork, Load, Outputs, RequestId};
-use crate::entry;
+use crate::entry::{self, Payload};
 use crate::error::ProposeError;
 use crate::fatal::Fatal;
 use crate::machine::Leadership;
@@ -119,6 +119,7 @@ impl Group {
                 }
                 None => None,
             };
+            let (payload, request) = self.settle_change(payload, request, out);
             entries.push(ApplyEntry {
                 index: entry.index,
                 term: entry.term,
@@ -132,6 +133,25 @@ impl Group {
             shard: self.shard,
             entries,
         });
+    }
+
+    /// Carries out what an entry changes about the members. Whoever proposed one that comes to nothing is told.
+    fn settle_change(
+        &mut self,
+        payload: Payload,
+        request: Option<RequestId>,
+        out: &mut Outputs,
+    ) -> (Payload, Option<RequestId>) {
+        let payload = match payload {
+            Payload::Change(change) => self.carry_out(&change),
+            payload => payload,
+        };
+        if payload == Payload::Empty {
+            out.answers
+                .extend(request.map(|id| (id, Err(ProposeError::ChangeRefused))));
+            return (payload, None);
+        }
+        (payload, request)
     }
 
     /// After every change: fails what waits on a leadership that is over, answers confirmed reads, announces the role.

@@ -58,6 +58,10 @@ impl Group {
     /// Wakes the group when a node that it relies on has fallen silent.
     pub(in crate::core) fn wake_by_silence(&mut self, load: &Load) {
         let raft = &self.raw.raft;
+        if !raft.promotable() {
+            // Without a vote there is nothing to do about it.
+            return;
+        }
         if raft.state == StateRole::Leader {
             let patience = self.retry_ticks as u64;
             let away = |id: u64| id != raft.id && load.peers.silence(NodeId(id)) >= patience;

@@ -1,5 +1,6 @@
-//! The core as a whole: one node, and simulated clusters.
+//! The core as a whole: of one node here, simulated clusters in `several`.
 
+mod several;
 mod sim;
 
 use std::time::Duration;
@@ -7,28 +8,10 @@ use std::time::Duration;
 use mimi_hub_storage::{ClusterId, MemoryLog, MemoryStore};
 use raft::eraftpb::{Entry, EntryType, Message, MessageType};
 
-use self::sim::{Sim, World, chaos, heavy_chaos};
 use super::*;
 use crate::config::ClusterConfig;
 use crate::machine::Leadership;
 use crate::recovery;
-
-fn world(seed: u64, nodes: u64, shards: u32) -> World {
-    World {
-        seed,
-        nodes,
-        shards,
-        ..World::default()
-    }
-}
-
-fn elected(seed: u64) -> Sim {
-    let mut sim = Sim::new(world(seed, 3, 2));
-    sim.run_until("leaders", |sim| {
-        sim.shards().into_iter().all(|shard| sim.leader(shard).is_some())
-    });
-    sim
-}
 
 /// A core of one node with `shards` shards that nothing has been done with.
 fn alone(shards: u32, change: impl FnOnce(&mut ClusterConfig)) -> Core {
@@ -273,7 +256,7 @@ fn an_entry_that_is_not_understood_stops_the_node() {
         term: 5,
         ..Entry::default()
     };
-    entry.set_entry_type(EntryType::EntryConfChangeV2);
+    entry.set_entry_type(EntryType::EntryConfChange);
     let mut message = Message {
         from: 2,
         to: 1,
@@ -297,7 +280,7 @@ fn an_entry_that_is_not_understood_stops_the_node() {
             write: out.write.unwrap().number,
         }],
     );
-    assert!(out.fatal.unwrap().cause.contains("membership"));
+    assert!(out.fatal.unwrap().cause.contains("changes the members"));
 }
 
 #[test]
@@ -331,244 +314,6 @@ fn a_message_that_is_not_from_its_sender_is_dropped() {
         ],
     );
     assert_eq!(core.status(ShardId(0)).unwrap().term, term);
-}
-
-#[test]
-fn three_nodes_elect_one_leader_and_agree() {
-    let mut sim = elected(1);
-    let leader = sim.leader(ShardId(0)).unwrap();
-    let ids: Vec<_> = (0..50).map(|_| sim.propose(leader, ShardId(0))).collect();
-    let read = sim.read(leader, ShardId(0));
-    sim.run(Duration::from_secs(1));
-    assert!(ids.iter().all(|id| sim.answers.get(id) == Some(&Ok(()))));
-    assert_eq!(sim.answers.get(&read), Some(&Ok(())));
-    let follower = sim.ids().into_iter().find(|node| *node != leader).unwrap();
-    let (proposal, read) = (sim.propose(follower, ShardId(0)), sim.read(follower, ShardId(0)));
-    let refusal = Some(&Err(ProposeError::NotLeader { leader: Some(leader) }));
-    assert_eq!((sim.answers.get(&proposal), sim.answers.get(&read)), (refusal, refusal));
-    sim.assert_nothing_lost();
-    assert_eq!(sim.acknowledged(), 50);
-}
-
-#[test]
-fn an_isolated_leader_steps_down_and_its_requests_end() {
-    let mut sim = elected(2);
-    let shard = ShardId(0);
-    let old = sim.leader(shard).unwrap();
-    sim.isolate(old, true);
-    let (proposal, read) = (sim.propose(old, shard), sim.read(old, shard));
-    sim.run_until("new leader", |sim| sim.leader(shard).is_some_and(|new| new != old));
-    sim.run_until("answers", |sim| {
-        [proposal, read].iter().all(|id| sim.answers.contains_key(id))
-    });
-    assert_eq!(sim.answers[&proposal], Err(ProposeError::Unknown));
-    assert!(matches!(sim.answers[&read], Err(ProposeError::NotLeader { .. })));
-    let new = sim.leader(shard).unwrap();
-    let proposal = sim.propose(new, shard);
-    sim.run(Duration::from_secs(1));
-    assert_eq!(sim.answers[&proposal], Ok(()));
-    sim.assert_nothing_lost();
-}
-
-/// Two leaders overlap for a moment: the old one must not permit reads any more. The check is `linearizable_read`.
-#[test]
-fn a_leader_that_does_not_know_better_permits_no_stale_read() {
-    let shard = ShardId(0);
-    let mut overlaps = 0;
-    for seed in 200..260 {
-        let mut sim = elected(seed);
-        let old = sim.leader(shard).unwrap();
-        sim.isolate(old, true);
-        sim.run_until("new leader", |sim| sim.leader(shard).is_some_and(|new| new != old));
-        let new = sim.leader(shard).unwrap();
-        let proposal = sim.propose(new, shard);
-        sim.run(Duration::from_millis(40));
-        if sim.leads(old, shard) && sim.answers.contains_key(&proposal) {
-            overlaps += 1;
-            sim.read(old, shard);
-        }
-        sim.run(Duration::from_millis(500));
-        sim.isolate(old, false);
-        sim.run(Duration::from_millis(500));
-    }
-    assert!(overlaps > 3, "{overlaps} overlaps: the test tests little");
-}
-
-#[test]
-fn a_replica_that_was_away_is_served_from_the_log_store() {
-    let mut sim = elected(3);
-    let shard = ShardId(1);
-    let leader = sim.leader(shard).unwrap();
-    let away = sim.ids().into_iter().find(|node| *node != leader).unwrap();
-    sim.crash(away);
-    for _ in 0..300 {
-        sim.propose(leader, shard);
-        sim.run(Duration::from_millis(5));
-    }
-    sim.start(away);
-    sim.assert_nothing_lost();
-    assert_eq!(sim.acknowledged(), 300);
-}
-
-#[test]
-fn a_power_loss_of_all_nodes_loses_nothing_acknowledged() {
-    for seed in 10..20 {
-        let mut sim = elected(seed);
-        for _ in 0..40 {
-            let leader = sim.leader(ShardId(0)).unwrap();
-            sim.propose(leader, ShardId(0));
-            sim.run(Duration::from_millis(3));
-        }
-        let acknowledged = sim.acknowledged();
-        assert!(acknowledged > 10, "{acknowledged}");
-        for node in sim.ids() {
-            sim.crash(node);
-        }
-        sim.assert_nothing_lost();
-    }
-}
-
-#[test]
-fn a_lone_node_keeps_what_it_acknowledged_over_power_losses() {
-    for seed in 100..130 {
-        let mut sim = Sim::new(world(seed, 1, 3));
-        for _ in 0..5 {
-            for round in 0..20 {
-                sim.propose(NodeId(1), ShardId(round % 3));
-                sim.run(Duration::from_millis(4));
-            }
-            sim.crash(NodeId(1));
-            sim.start(NodeId(1));
-            sim.run(Duration::from_millis(50));
-        }
-        assert!(sim.acknowledged() > 50);
-        sim.assert_nothing_lost();
-    }
-}
-
-#[test]
-fn chaos_breaks_no_invariant() {
-    let mut acknowledged = 0;
-    for seed in 1000..1040 {
-        let mut sim = Sim::new(World {
-            drop_one_in: 20,
-            ..world(seed, 3, 2)
-        });
-        chaos(&mut sim, 60);
-        sim.assert_nothing_lost();
-        acknowledged += sim.acknowledged();
-    }
-    assert!(
-        acknowledged > 1000,
-        "only {acknowledged} commands got through: the test tests little"
-    );
-}
-
-/// Every kind of fault, on logs so short that replicas need snapshots.
-#[test]
-fn heavy_chaos_breaks_no_invariant() {
-    let (mut acknowledged, mut installed) = (0, 0);
-    for seed in 5000..5300 {
-        let mut sim = Sim::new(heavy(seed));
-        heavy_chaos(&mut sim, 30);
-        sim.assert_nothing_lost();
-        acknowledged += sim.acknowledged();
-        installed += sim.installed;
-    }
-    assert!(
-        acknowledged > 5000,
-        "only {acknowledged} commands: the test tests little"
-    );
-    assert!(installed > 150, "only {installed} snapshots: the test tests little");
-}
-
-fn heavy(seed: u64) -> World {
-    World {
-        drop_one_in: 20,
-        duplicate_one_in: 20,
-        slow_write_one_in: 40,
-        short_logs: true,
-        ..world(seed, 3, 2)
-    }
-}
-
-#[test]
-fn a_replica_that_lacks_too_much_gets_a_snapshot() {
-    let mut sim = Sim::new(World {
-        short_logs: true,
-        ..world(4, 3, 2)
-    });
-    let shard = ShardId(1);
-    sim.run_until("leader", |sim| sim.leader(shard).is_some());
-    let leader = sim.leader(shard).unwrap();
-    let away = sim.ids().into_iter().find(|node| *node != leader).unwrap();
-    sim.crash(away);
-    for _ in 0..100 {
-        sim.propose(leader, shard);
-        sim.run(Duration::from_millis(10));
-    }
-    assert_eq!(sim.installed, 0);
-    sim.start(away);
-    sim.assert_nothing_lost();
-    assert!(sim.installed >= 1 && sim.acknowledged() == 100);
-}
-
-#[test]
-fn idle_shards_sleep_and_wake_for_whatever_comes() {
-    let mut slowest = Duration::ZERO;
-    for seed in 300..340 {
-        let mut sim = elected(seed);
-        let shards = sim.shards();
-        let all_asleep = |sim: &Sim| shards.iter().all(|shard| sim.is_asleep(*shard));
-        sim.run_until("sleep", all_asleep);
-        sim.run(Duration::from_secs(30));
-        assert!(all_asleep(&sim), "seed {seed}: an idle shard woke up");
-        let shard = shards[0];
-        let leader = sim.leader(shard).unwrap();
-        let (proposal, read) = (sim.propose(leader, shard), sim.read(leader, shard));
-        sim.run(Duration::from_millis(200));
-        assert_eq!((&sim.answers[&proposal], &sim.answers[&read]), (&Ok(()), &Ok(())));
-        sim.run_until("sleep", all_asleep);
-        // Those that sleep miss their leader all the same.
-        sim.crash(leader);
-        let begun = sim.now;
-        sim.run_until("new leader", |sim| sim.leader(shard).is_some());
-        slowest = slowest.max(sim.now - begun);
-        sim.start(leader);
-        sim.assert_nothing_lost();
-    }
-    assert!(
-        slowest < Duration::from_millis(1200),
-        "a sleeping shard was away for {slowest:?}"
-    );
-}
-
-/// A node that is gone for so short that nobody misses it comes back awake, among sleepers who take it for their leader.
-#[test]
-fn a_leader_that_forgot_that_it_leads_wakes_its_followers() {
-    for seed in 400..420 {
-        let mut sim = elected(seed);
-        let shard = ShardId(0);
-        sim.run_until("sleep", |sim| sim.is_asleep(shard));
-        let leader = sim.leader(shard).unwrap();
-        sim.crash(leader);
-        sim.start(leader);
-        let begun = sim.now;
-        sim.run_until("new leader", |sim| sim.leader(shard).is_some());
-        let away = sim.now - begun;
-        assert!(away < Duration::from_secs(3), "seed {seed}: away for {away:?}");
-    }
-}
-
-#[test]
-fn the_same_seed_gives_the_same_trace() {
-    let trace = |seed| {
-        let mut sim = Sim::new(heavy(seed));
-        heavy_chaos(&mut sim, 20);
-        sim.trace()
-    };
-    assert_eq!(trace(5), trace(5));
-    assert_ne!(trace(5), trace(6));
 }
 
 #[test]

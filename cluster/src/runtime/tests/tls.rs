@@ -14,6 +14,7 @@ use super::support::{Machine, config, eventually};
 use crate::config::{ClusterConfig, NodeId};
 use crate::error::ProposeError;
 use crate::machine::Leadership;
+use crate::members::MemberStep;
 use crate::shard::ShardId;
 use crate::transport::ClusterNetwork;
 use crate::transport::testing::{Ca, Echo, bind, network_config};
@@ -72,7 +73,8 @@ impl Nodes {
         let network = ClusterNetwork::start(network, Arc::new(Echo)).unwrap();
         let mut config = config(SHARDS);
         config.node = id;
-        config.nodes = self.addresses.keys().copied().collect();
+        config.nodes = [1, 2, 3].map(NodeId).to_vec();
+        config.joining = !config.nodes.contains(&id);
         (self.change)(&mut config);
         let (log, state) = open(&self.dir.path().join(id.to_string())).await;
         let machine = Arc::new(Machine::default());
@@ -122,6 +124,25 @@ impl Nodes {
             }
         }
         panic!("{shard} is away for too long");
+    }
+
+    /// Changes the members, with the leadership where it has to be, once what it needs has been reached.
+    async fn change(&self, shard: ShardId, steps: Vec<MemberStep>) {
+        let begun = Instant::now();
+        while begun.elapsed() < Duration::from_secs(20) {
+            if let Some(leader) = self.leader(shard) {
+                let cluster = &self.nodes[&leader].cluster;
+                let steps = steps.clone();
+                // The leader itself cannot be removed.
+                if steps.contains(&MemberStep::Remove(leader)) {
+                    cluster.transfer(shard, NodeId(3));
+                } else if cluster.change_members(shard, steps).await.is_ok() {
+                    return;
+                }
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        panic!("the members of {shard} do not change");
     }
 
     fn items(&self, id: NodeId, shard: ShardId) -> Vec<Vec<u8>> {
@@ -262,4 +283,39 @@ async fn a_node_that_lacks_too_much_gets_snapshots_while_the_shards_go_on() {
     nodes.kill(NodeId(3)).await;
     nodes.start_node(NodeId(3)).await;
     nodes.all_hold(&acknowledged).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_joins_and_takes_the_place_of_another() {
+    let mut nodes = Nodes::start(|_| {}).await;
+    nodes.all_led().await;
+    let mut acknowledged: BTreeMap<ShardId, Vec<String>> = BTreeMap::new();
+    for shard in Nodes::shards() {
+        nodes.append(shard, "before").await;
+        acknowledged.entry(shard).or_default().push("before".to_owned());
+    }
+    let (new, old) = (NodeId(4), NodeId(2));
+    let (listener, address) = bind().await;
+    for node in nodes.nodes.values() {
+        node.network.add_peer(new, address.clone());
+    }
+    nodes.addresses.insert(new, address);
+    nodes.start_on(new, listener).await;
+    for shard in Nodes::shards() {
+        nodes.change(shard, vec![MemberStep::Learn(new)]).await;
+        nodes
+            .change(shard, vec![MemberStep::Promote(new), MemberStep::Remove(old)])
+            .await;
+        nodes.append(shard, "after").await;
+        acknowledged.entry(shard).or_default().push("after".to_owned());
+    }
+    nodes.kill(old).await;
+    nodes.all_hold(&acknowledged).await;
+    // What it joined as is forgotten: it is a member like any other, also after a restart.
+    nodes.kill(new).await;
+    nodes.start_node(new).await;
+    nodes.kill(NodeId(1)).await;
+    for shard in Nodes::shards() {
+        nodes.append(shard, "at the end").await;
+    }
 }

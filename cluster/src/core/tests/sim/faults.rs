@@ -4,6 +4,7 @@ use rand::RngExt;
 
 use super::Sim;
 use crate::config::NodeId;
+use crate::members::MemberStep;
 use crate::shard::ShardId;
 
 /// Restarts and full partitions, `rounds` of them. Some of the requests go to whoever led before, and some of the crashes
@@ -56,8 +57,33 @@ pub(crate) fn heavy_chaos(sim: &mut Sim, rounds: u32) {
     }
 }
 
+/// Replicas that move while everything else goes wrong, too.
+pub(crate) fn moving_chaos(sim: &mut Sim, rounds: u32) {
+    for _ in 0..rounds {
+        let shard = ShardId(sim.rng.random_range(0..sim.world.shards));
+        if let Some(steps) = next_move(sim, shard) {
+            let leader = sim.leader(shard).unwrap_or(NodeId(1));
+            sim.change_members(leader, shard, steps);
+        }
+        heavy_chaos(sim, 1);
+    }
+}
+
+/// The next step of moving a replica: another node learns, or a learner takes the place of a voter.
+fn next_move(sim: &mut Sim, shard: ShardId) -> Option<Vec<MemberStep>> {
+    let (leader, members) = (sim.leader(shard)?, sim.members(shard)?);
+    if let Some(learner) = members.learners.first() {
+        let others: Vec<_> = members.voters.iter().filter(|voter| **voter != leader).collect();
+        let out = *others[sim.rng.random_range(0..others.len())];
+        return Some(vec![MemberStep::Promote(*learner), MemberStep::Remove(out)]);
+    }
+    let strangers: Vec<_> = sim.ids().into_iter().filter(|node| !members.contains(*node)).collect();
+    let new = strangers[sim.rng.random_range(0..strangers.len())];
+    Some(vec![MemberStep::Learn(new)])
+}
+
 fn any_node(sim: &mut Sim) -> NodeId {
-    NodeId(sim.rng.random_range(1..=sim.world.nodes))
+    NodeId(sim.rng.random_range(1..=sim.world.nodes + sim.world.joining))
 }
 
 /// A few proposals and reads, `node` crashing now and then in between.

@@ -16,6 +16,7 @@ mod snapshots;
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
 use std::time::Duration;
 
 use mimi_hub_storage::{
@@ -30,18 +31,21 @@ use crate::entry::{self, Payload};
 use crate::error::ProposeError;
 use crate::keys;
 use crate::machine::{Leadership, StateWriter};
+use crate::members::{MemberStep, Members};
 use crate::recovery;
 use crate::shard::ShardId;
 use crate::snapshot::{Chunk, SnapshotId};
 use crate::transport;
 
-pub(super) use self::faults::{chaos, heavy_chaos};
+pub(super) use self::faults::{chaos, heavy_chaos, moving_chaos};
 
 /// How the simulated world behaves.
 #[derive(Clone, Debug, Default)]
 pub(super) struct World {
     pub(super) seed: u64,
     pub(super) nodes: u64,
+    /// Nodes that join: without a replica when it all begins.
+    pub(super) joining: u64,
     pub(super) shards: u32,
     /// A frame is lost once in so many; 0: never.
     pub(super) drop_one_in: u32,
@@ -134,7 +138,7 @@ impl Sim {
     }
 
     pub(super) fn ids(&self) -> Vec<NodeId> {
-        (1..=self.world.nodes).map(NodeId).collect()
+        (1..=self.world.nodes + self.world.joining).map(NodeId).collect()
     }
 
     pub(super) fn shards(&self) -> Vec<ShardId> {
@@ -143,7 +147,8 @@ impl Sim {
 
     fn config(&self, node: NodeId) -> ClusterConfig {
         let mut config = ClusterConfig::single_node(ClusterId([1; 16]), node, self.world.shards);
-        config.nodes = self.ids();
+        config.nodes = (1..=self.world.nodes).map(NodeId).collect();
+        config.joining = node.0 > self.world.nodes;
         config.seed = self.world.seed;
         // So little that a replica that was away is served from the log store.
         config.entry_cache_bytes = 100;
@@ -229,6 +234,18 @@ impl Sim {
         up.all(|node| node.core.status(shard).is_some_and(|status| status.asleep))
     }
 
+    /// Who has a replica, as the leader knows it.
+    pub(super) fn members(&self, shard: ShardId) -> Option<Arc<Members>> {
+        let leader = self.nodes[&self.leader(shard)?].as_ref()?;
+        leader.core.status(shard).map(|status| status.members)
+    }
+
+    pub(super) fn change_members(&mut self, node: NodeId, shard: ShardId, steps: Vec<MemberStep>) -> RequestId {
+        let id = self.number();
+        self.input(node, Input::ChangeMembers { shard, id, steps });
+        id
+    }
+
     pub(super) fn propose(&mut self, node: NodeId, shard: ShardId) -> RequestId {
         let id = self.number();
         let command = format!("command {id}").into_bytes();
@@ -300,10 +317,11 @@ impl Sim {
         }
         self.run_until("agreement", |sim| {
             sim.shards().into_iter().all(|shard| {
-                let statuses = sim
-                    .nodes
-                    .values()
-                    .map(|node| node.as_ref().unwrap().core.status(shard).unwrap());
+                let Some(members) = sim.members(shard).filter(|members| members.outgoing.is_empty()) else {
+                    return false;
+                };
+                let nodes = sim.nodes.iter().filter(|(id, _)| members.contains(**id));
+                let statuses = nodes.map(|(_, node)| node.as_ref().unwrap().core.status(shard).unwrap());
                 let ends: BTreeSet<_> = statuses
                     .map(|status| (status.term, status.last_index, status.applied))
                     .collect();
@@ -311,11 +329,10 @@ impl Sim {
             })
         });
         for shard in self.shards() {
-            let same: BTreeSet<_> = self
-                .nodes
-                .values()
-                .flatten()
-                .map(|node| self.commands(node, shard))
+            let members = self.members(shard).unwrap();
+            let replicas = || self.nodes.iter().filter(|(id, _)| members.contains(**id));
+            let same: BTreeSet<_> = replicas()
+                .filter_map(|(_, node)| Some(self.commands(node.as_ref()?, shard)))
                 .collect();
             assert_eq!(
                 same.len(),
@@ -323,7 +340,7 @@ impl Sim {
                 "seed {}: the replicas of {shard} differ",
                 self.world.seed
             );
-            for node in self.nodes.values().flatten() {
+            for node in replicas().filter_map(|(_, node)| node.as_ref()) {
                 let commands: BTreeSet<Vec<u8>> = self.commands(node, shard).into_values().collect();
                 for command in self.acknowledged.get(&shard).into_iter().flatten() {
                     let text = String::from_utf8_lossy(command);
@@ -477,6 +494,9 @@ impl Sim {
             let mut acknowledged = Vec::new();
             let (last, term) = entries.last().map(|entry| (entry.index, entry.term)).unwrap();
             for entry in entries {
+                if let Payload::Members(members) = &entry.payload {
+                    writer.set_members(shard, members);
+                }
                 if let Payload::Command(command) = entry.payload {
                     writer.txn(shard).put(&entry.index.to_be_bytes(), command.clone());
                     let known = self
@@ -494,10 +514,13 @@ impl Sim {
             writer.set_applied(shard, last, term);
             writer.commit().unwrap();
             for id in acknowledged {
-                let (of, command) = self.proposed[&id].clone();
+                self.answers.insert(id, Ok(()));
+                // A change of members is no command.
+                let Some((of, command)) = self.proposed.get(&id).cloned() else {
+                    continue;
+                };
                 assert_eq!(of, shard);
                 self.acknowledged.entry(shard).or_default().push(command);
-                self.answers.insert(id, Ok(()));
             }
             self.input(node, Input::Applied { shard, index: last });
         }

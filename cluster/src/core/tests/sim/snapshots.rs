@@ -9,7 +9,7 @@ use super::{Event, Sim};
 use crate::config::NodeId;
 use crate::core::Input;
 use crate::shard::ShardId;
-use crate::snapshot::{Chunk, Collected, SnapshotId, collect, replacement};
+use crate::snapshot::{Chunk, SnapshotId, collect, replacement};
 
 #[derive(Debug)]
 pub(super) enum Happening {
@@ -92,14 +92,15 @@ impl Sim {
 
     fn send_snapshot(&mut self, node: NodeId, shard: ShardId, mut message: Message) {
         let up = self.nodes[&node].as_ref().unwrap();
-        let Collected { id, chunks } = collect(&up.state, shard, u64::MAX).unwrap();
-        let metadata = message.mut_snapshot().mut_metadata();
+        let collected = collect(&up.state, shard, u64::MAX).unwrap();
+        let metadata = message.get_snapshot().get_metadata();
         assert!(
-            id.index >= metadata.index,
+            collected.id.index >= metadata.index,
             "seed {}: an older state than promised",
             self.world.seed
         );
-        (metadata.index, metadata.term) = (id.index, id.term);
+        collected.correct(&mut message);
+        let chunks = collected.chunks;
         let to = NodeId(message.to);
         let lost = self.one_in(4) || self.cut.contains(&(node, to)) || !self.is_up(to);
         let taken = self.millis(5..400);
