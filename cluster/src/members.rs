@@ -10,7 +10,7 @@ use raft::eraftpb::{ConfChangeSingle, ConfChangeType, ConfChangeV2, ConfState};
 use crate::config::NodeId;
 
 /// The replicas of a shard.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Members {
     /// Have a vote.
     pub voters: BTreeSet<NodeId>,

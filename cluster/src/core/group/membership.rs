@@ -28,9 +28,12 @@ impl Group {
         // What was proposed before stands before it in the log.
         self.append_queued(out);
         let raft = &self.raw.raft;
+        // After a snapshot, raft-rs only probes until there is a new entry.
         let caught_up = |node: &NodeId| {
             let progress = raft.prs().get(node.0);
-            progress.is_some_and(|progress| progress.state == ProgressState::Replicate)
+            progress.is_some_and(|progress| {
+                progress.state == ProgressState::Replicate || progress.matched >= raft.raft_log.committed
+            })
         };
         let ready = steps.iter().all(|step| match step {
             MemberStep::Promote(node) => caught_up(node),

@@ -92,8 +92,11 @@ impl Group {
         }
         self.sleep.round += 1;
         self.sleep.sleepers.clear();
+        // Without others there is nobody to be asked.
+        self.sleep.asleep = true;
         let raft = &self.raw.raft;
         for (to, _) in raft.prs().iter().filter(|(id, _)| **id != raft.id) {
+            self.sleep.asleep = false;
             let mut question = Message {
                 from: raft.id,
                 to: *to,
@@ -159,7 +162,7 @@ impl Group {
         let last = raft.raft_log.last_index();
         let has_all = |id: u64| {
             raft.prs().get(id).is_some_and(|progress| {
-                progress.state == ProgressState::Replicate
+                progress.state != ProgressState::Snapshot
                     && progress.matched == last
                     && progress.committed_index == last
                     && load.peers.silence(NodeId(id)) < self.retry_ticks as u64

@@ -72,6 +72,21 @@ fn a_lone_node_leads_all_shards_after_one_write() {
 }
 
 #[test]
+fn the_groups_of_a_lone_node_sleep_until_something_comes() {
+    let mut core = alone(2, |_| {});
+    settle(&mut core, Vec::new());
+    let asleep = |core: &Core| core.status(ShardId(1)).unwrap().asleep;
+    let mut now = Duration::ZERO;
+    while !asleep(&core) {
+        now += Duration::from_millis(50);
+        assert!(now < Duration::from_secs(2), "it does not sleep");
+        core.step(now, []);
+    }
+    let (applied, _) = settle(&mut core, vec![propose(1, 1, b"command")]);
+    assert_eq!((applied, asleep(&core)), (vec![(1, 3)], false));
+}
+
+#[test]
 fn nothing_is_applied_before_it_is_durable() {
     let mut core = alone(1, |_| {});
     settle(&mut core, Vec::new());

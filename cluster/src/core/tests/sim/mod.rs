@@ -102,6 +102,14 @@ pub(super) struct Sim {
     pub(super) installed: usize,
 }
 
+impl Drop for Sim {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("the simulation that failed: {:?}, at {:?}", self.world, self.now);
+        }
+    }
+}
+
 impl Sim {
     pub(super) fn new(world: World) -> Self {
         let rng = SmallRng::seed_from_u64(world.seed);
@@ -323,9 +331,11 @@ impl Sim {
                 let nodes = sim.nodes.iter().filter(|(id, _)| members.contains(**id));
                 let statuses = nodes.map(|(_, node)| node.as_ref().unwrap().core.status(shard).unwrap());
                 let ends: BTreeSet<_> = statuses
-                    .map(|status| (status.term, status.last_index, status.applied))
+                    .map(|status| (status.term, status.last_index, status.applied, status.members))
                     .collect();
-                ends.len() == 1 && ends.iter().all(|(_, last, applied)| last == applied) && sim.leader(shard).is_some()
+                ends.len() == 1
+                    && ends.iter().all(|(_, last, applied, _)| last == applied)
+                    && sim.leader(shard).is_some()
             })
         });
         for shard in self.shards() {

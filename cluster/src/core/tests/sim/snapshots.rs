@@ -42,7 +42,8 @@ impl Sim {
         discards: &[SnapshotId],
     ) {
         for (shard, message) in snapshots {
-            let delay = self.millis(1..20);
+            let late = self.one_in(3);
+            let delay = self.millis(if late { 20..800 } else { 1..20 });
             self.schedule(delay, node, Event::Snapshot(Happening::Collect { shard, message }));
         }
         for id in installs {
