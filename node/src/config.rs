@@ -137,8 +137,8 @@ pub struct NodeConfig {
     pub private_key: PathBuf,
     /// PEM: the cluster's own CA. Whoever holds a certificate of it is a node.
     pub ca: PathBuf,
-    /// The hub's MLS keys, the same for all nodes: made by the first that starts, in a place that all can reach, or
-    /// distributed by the operator.
+    /// The hub's MLS keys, the same for all nodes: made by the first that starts, in a place that all can reach, or copied
+    /// to the others before they start. Nodes with different keys refuse each other as of different clusters.
     pub hub_keys: PathBuf,
 }
 

@@ -10,6 +10,7 @@ use actix::{Arbiter, ArbiterHandle, System};
 use mimi_hub_cluster::{
     Cluster, ClusterConfig, ClusterNetwork, ClusterTls, NetworkConfig, NetworkLimits, NodeId, Transport,
 };
+use mimi_hub_proto::uri::ProviderDomain;
 use mimi_hub_storage::{ClusterId, DataDir, Identity, RaftEngineConfig, RaftEngineLog, SledConfig, SledStore};
 use sha2::{Digest, Sha256};
 use tokio::net::TcpListener;
@@ -62,7 +63,12 @@ pub async fn run(config: Config, sockets: Sockets, shutdown: impl Future<Output 
     let federation_tls = Tls::load("federation", (&config.federation).into())?;
     let local_tls = Tls::load("local", (&config.local).into())?;
     let node = NodeId(config.cluster.as_ref().map_or(1, |cluster| cluster.node));
-    let cluster_id = cluster_id(&config);
+    // Nodes without a file in common have to agree on the keys before they meet; a lone node keeps its own with its data.
+    let shared = match &config.cluster {
+        Some(cluster) => Some(HubKeys::open(&cluster.hub_keys, config.primary_domain())?),
+        None => None,
+    };
+    let cluster_id = cluster_id(config.primary_domain(), shared.as_ref());
     let data = DataDir::open(
         &config.hub.data_dir,
         Identity {
@@ -70,9 +76,10 @@ pub async fn run(config: Config, sockets: Sockets, shutdown: impl Future<Output 
             node: node.0,
         },
     )?;
-    let own_keys = data.path().join(hub_keys::FILE);
-    let keys_file = config.cluster.as_ref().map_or(&own_keys, |cluster| &cluster.hub_keys);
-    let keys = HubKeys::open(keys_file, config.primary_domain())?;
+    let keys = match shared {
+        Some(keys) => keys,
+        None => HubKeys::open(&data.path().join(hub_keys::FILE), config.primary_domain())?,
+    };
     let log = Arc::new(RaftEngineLog::open(&data.log_path(), &RaftEngineConfig::default())?);
     let state = Arc::new(SledStore::open(&data.state_path(), &SledConfig::default())?);
 
@@ -184,11 +191,16 @@ fn network(
     })
 }
 
-/// A provider's data folder is not another provider's: the first 16 bytes of SHA-256 of the primary domain.
-fn cluster_id(config: &Config) -> ClusterId {
-    let digest = Sha256::digest(config.primary_domain().as_str().as_bytes());
+/// A provider's data folder is not another provider's, and nodes with different hub keys are not one hub, they refuse each
+/// other: the first 16 bytes of SHA-256 of the primary domain and of the public keys that the nodes share.
+fn cluster_id(domain: &ProviderDomain, shared: Option<&HubKeys>) -> ClusterId {
+    let mut digest = Sha256::new_with_prefix(domain.as_str().as_bytes());
+    for key in shared.into_iter().flat_map(HubKeys::publics) {
+        digest.update([0]);
+        digest.update(key);
+    }
     let mut id = [0; 16];
-    id.copy_from_slice(&digest[..16]);
+    id.copy_from_slice(&digest.finalize()[..16]);
     ClusterId(id)
 }
 
@@ -270,5 +282,22 @@ impl Actors {
         if !matches!(ended, Ok(Ok(()))) {
             error!("the actor system did not stop in order");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nodes_with_different_hub_keys_are_not_of_one_cluster() {
+        let domain: ProviderDomain = "a.example".parse().unwrap();
+        let other: ProviderDomain = "b.example".parse().unwrap();
+        let keys = HubKeys::ephemeral(&domain).unwrap();
+        let others = HubKeys::ephemeral(&domain).unwrap();
+        assert_eq!(cluster_id(&domain, Some(&keys)), cluster_id(&domain, Some(&keys)));
+        assert_ne!(cluster_id(&domain, Some(&keys)), cluster_id(&domain, Some(&others)));
+        assert_ne!(cluster_id(&domain, Some(&keys)), cluster_id(&domain, None));
+        assert_ne!(cluster_id(&domain, None), cluster_id(&other, None));
     }
 }

@@ -1,8 +1,9 @@
 //! The hub's own MLS keys: one signature key pair a signature scheme. With them the hub is an external sender of its rooms
 //! and signs GroupInfo responses.
 //!
-//! They are made at the first start and kept in the data folder, readable by the owner only. Clients pin the public key in
-//! their groups' `external_senders`: a hub that loses the file can no longer speak in the rooms made before.
+//! They are made at the first start and kept in the data folder, readable by the owner only; several nodes have the same
+//! ones, in a file of its own. Clients pin the public key in their groups' `external_senders`: a hub that loses the file can
+//! no longer speak in the rooms made before.
 
 use std::fs;
 use std::io::{ErrorKind, Write};
@@ -125,6 +126,11 @@ impl HubKeys {
     /// No such key.
     pub fn public(&self, scheme: SignatureScheme) -> Result<&[u8], HubKeysError> {
         Ok(&self.pair(scheme)?.public)
+    }
+
+    /// The public keys, in the file's order.
+    pub fn publics(&self) -> impl Iterator<Item = &[u8]> {
+        self.pairs.iter().map(|pair| &*pair.public)
     }
 
     /// The ExternalSender struct (RFC 9420, 12.1.8.1) that stands for this hub in a group of this signature scheme. Its
