@@ -24,7 +24,7 @@ use crate::front::{federation, local};
 use crate::hub::Hub;
 use crate::listener::{self, Listener};
 use crate::machine::{Machine, Notice};
-use crate::mls::hub_keys::{self, HubKeys};
+use crate::mls::hub_keys::HubKeys;
 use crate::peer::PeerClient;
 use crate::tls::{self, Tls};
 
@@ -78,7 +78,7 @@ pub async fn run(config: Config, sockets: Sockets, shutdown: impl Future<Output 
     )?;
     let keys = match shared {
         Some(keys) => keys,
-        None => HubKeys::open(&data.path().join(hub_keys::FILE), config.primary_domain())?,
+        None => HubKeys::open_in(&data, config.primary_domain())?,
     };
     let log = Arc::new(RaftEngineLog::open(&data.log_path(), &RaftEngineConfig::default())?);
     let state = Arc::new(SledStore::open(&data.state_path(), &SledConfig::default())?);

@@ -11,6 +11,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use mimi_hub_proto::uri::ProviderDomain;
+use mimi_hub_storage::DataDir;
 use openmls::credentials::BasicCredential;
 use openmls::extensions::ExternalSender;
 use openmls_traits::crypto::OpenMlsCrypto;
@@ -21,7 +22,7 @@ use tls_codec::Serialize as _;
 use super::crypto;
 
 /// The file's name in the data folder.
-pub const FILE: &str = "hub-keys.json";
+const FILE: &str = "hub-keys.json";
 
 /// Those of the cipher suites that rooms may have.
 const SCHEMES: [SignatureScheme; 2] = [SignatureScheme::ED25519, SignatureScheme::ECDSA_SECP256R1_SHA256];
@@ -54,6 +55,12 @@ pub enum HubKeysError {
         path: PathBuf,
         /// What is wrong.
         error: String,
+    },
+    /// There is a log, but no keys: its rooms were made with others than would be made now.
+    #[error("{path} is missing, and rooms refer to the keys in it: restore it from a backup")]
+    Lost {
+        /// The file.
+        path: PathBuf,
     },
     /// The file cannot be read or written.
     #[error("{path}: {error}")]
@@ -97,6 +104,18 @@ impl HubKeys {
         };
         keys.prove().map_err(|error| damaged(error.to_string()))?;
         Ok(keys)
+    }
+
+    /// The keys of a lone node, which it keeps in its data folder. They are made as long as there is no log.
+    ///
+    /// # Errors
+    /// As for [`HubKeys::open`], and keys that were there once are gone.
+    pub fn open_in(data: &DataDir, domain: &ProviderDomain) -> Result<Self, HubKeysError> {
+        let path = data.path().join(FILE);
+        if data.log_path().exists() && !path.exists() {
+            return Err(HubKeysError::Lost { path });
+        }
+        HubKeys::open(&path, domain)
     }
 
     /// Every scheme has a key, and its two halves fit: a signature that nobody can verify would be noticed by clients only.
@@ -216,6 +235,8 @@ fn write(path: &Path, pairs: &[KeyPair]) -> Result<(), HubKeysError> {
 
 #[cfg(test)]
 mod tests {
+    use mimi_hub_storage::{ClusterId, Identity};
+
     use super::*;
 
     #[test]
@@ -238,6 +259,23 @@ mod tests {
         .unwrap();
         let mode = fs::metadata(folder.path().join(FILE)).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
+    }
+
+    #[test]
+    fn lost_keys_are_not_made_anew_once_there_are_rooms() {
+        let folder = tempfile::tempdir().unwrap();
+        let identity = Identity {
+            cluster: ClusterId([1; 16]),
+            node: 1,
+        };
+        let data = DataDir::open(folder.path(), identity).unwrap();
+        let domain = "a.example".parse().unwrap();
+        HubKeys::open_in(&data, &domain).unwrap();
+        fs::create_dir(data.log_path()).unwrap();
+        HubKeys::open_in(&data, &domain).unwrap();
+        fs::remove_file(folder.path().join(FILE)).unwrap();
+        let error = HubKeys::open_in(&data, &domain).unwrap_err();
+        assert!(matches!(error, HubKeysError::Lost { .. }), "{error}");
     }
 
     #[test]
