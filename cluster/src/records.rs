@@ -13,6 +13,7 @@ pub(crate) const MEMBERS: &[u8] = b"members";
 /// Of a shard's group, while a snapshot is being installed: which one, and its members.
 pub(crate) const RESTORE: &[u8] = b"restore";
 
+#[expect(clippy::expect_used, reason = "what is written is ours")]
 pub(crate) fn encode_members(members: &ConfState) -> Vec<u8> {
     members
         .write_to_bytes()

@@ -365,6 +365,10 @@ impl Config {
     /// # Panics
     /// Never for a loaded configuration: `hub.domains` was found not to be empty.
     #[must_use]
+    #[expect(
+        clippy::expect_used,
+        reason = "a configuration that `validate` refuses is not loaded"
+    )]
     pub fn primary_domain(&self) -> &ProviderDomain {
         self.hub
             .domains

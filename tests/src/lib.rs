@@ -15,6 +15,7 @@
 //! Whatever goes wrong here is the failure of the test that uses it, so these functions panic.
 #![allow(
     clippy::unwrap_used,
+    clippy::expect_used,
     reason = "a failure of the harness is the failure of the test that uses it"
 )]
 

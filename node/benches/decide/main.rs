@@ -8,6 +8,8 @@
 //! checks besides: policy, participants, Welcome, and that the GroupInfo is that of the new epoch. `commit/bundle` is what is
 //! done ahead of it outside the room's actor, on any core: the GroupInfo's signature.
 
+#![allow(clippy::expect_used, reason = "a bench whose setting fails has nothing to measure")]
+
 mod group;
 
 use std::hint::black_box;

@@ -34,6 +34,7 @@ pub(super) fn read(octets: &[u8]) -> Result<Value, Error> {
 }
 
 /// The encoding of a value, in the shortest forms; maps are written in the order they are in.
+#[expect(clippy::expect_used, reason = "what is written is ours")]
 pub(super) fn write(value: &Value) -> Vec<u8> {
     let mut octets = Vec::new();
     ciborium::into_writer(value, &mut octets).expect("writing a value to memory fails only when it cannot grow");

@@ -110,6 +110,10 @@ impl<'a> LeafNode<'a> {
     }
 
     /// What the client can do.
+    #[expect(
+        clippy::expect_used,
+        reason = "`walk` has refused what does not decode: every two octets are a value"
+    )]
     pub fn capabilities(&self) -> Capabilities {
         let mut reader = Reader::new(self.layout.capabilities.of(self.object));
         Capabilities::decode(&mut reader).expect("the walker saw five lists of two-octet values here")

@@ -2,6 +2,7 @@
 
 #![allow(
     clippy::unwrap_used,
+    clippy::expect_used,
     reason = "helpers of tests outside of test functions; a failure is a failed test"
 )]
 

@@ -183,6 +183,7 @@ impl Group {
         Ok(self.entries[self.offset(index)].term)
     }
 
+    #[expect(clippy::expect_used, reason = "no input: checked by `append`")]
     fn apply(&mut self, group: GroupId, write: &GroupWrite) {
         let after = self
             .span
@@ -265,6 +266,10 @@ fn encode(batch: &LogBatch) -> Result<Vec<u8>, StorageError> {
     bincode::serde::encode_to_vec(&frames, bincode::config::standard()).map_err(|error| corrupt(error.to_string()))
 }
 
+#[expect(
+    clippy::expect_used,
+    reason = "memory only: what is read was written by this process"
+)]
 fn decode(frame: &[u8]) -> LogBatch {
     const OURS: &str = "a frame whose checksum holds was written by `encode`";
     let (frames, _): (Vec<Frame>, usize) =

@@ -126,6 +126,10 @@ fn encode(batch: &Batch) -> Result<Vec<u8>, StorageError> {
     })
 }
 
+#[expect(
+    clippy::expect_used,
+    reason = "memory only: what is read was written by this process"
+)]
 fn decode(frame: &[u8]) -> Batch {
     bincode::serde::decode_from_slice(frame, bincode::config::standard())
         .map(|(batch, _)| batch)

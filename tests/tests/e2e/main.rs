@@ -3,6 +3,7 @@
 //! Each test has a federation of its own (see [`mimi_hub_tests::World`]), so that all can run at the same time.
 #![allow(
     clippy::unwrap_used,
+    clippy::expect_used,
     reason = "helpers of tests are tests: a failure of theirs is the failure of the test"
 )]
 

@@ -12,6 +12,7 @@
 //! `MIMI_HUB_SEED` repeats the schedule of an earlier run, `MIMI_HUB_KILLS` sets the number of kills.
 #![allow(
     clippy::unwrap_used,
+    clippy::expect_used,
     reason = "helpers of tests are tests: a failure of theirs is the failure of the test"
 )]
 
