@@ -7,11 +7,12 @@
 use mimi_hub_storage::{Durability, GroupId, LogBatch, LogStart, LogStore, StateStore};
 use raft::eraftpb::{ConfState, HardState};
 
-use crate::config::ClusterConfig;
+use crate::config::{ClusterConfig, NodeId};
 use crate::core::{GroupStart, group_id};
 use crate::error::ClusterError;
 use crate::keys;
 use crate::machine::decode_applied;
+use crate::meta;
 use crate::records::{self, CLUSTER_GROUP, MEMBERS, RESTORE, SHARD_COUNT};
 use crate::shard::ShardId;
 
@@ -41,25 +42,22 @@ pub(crate) fn recover(
         }
         None => create(config, log)?,
     }
-    (0..config.shards)
+    (0..config.groups())
         .map(|shard| recover_group(ShardId(shard), log, state))
         .collect()
 }
 
 /// Writes the first records of every group: one batch, so that a cluster is created whole or not at all.
 fn create(config: &ClusterConfig, log: &dyn LogStore) -> Result<(), ClusterError> {
-    // A node that joins has no replica yet, and an empty log: what there is comes as a snapshot.
-    let nodes = config.nodes.iter().filter(|_| !config.joining);
-    let mut voters: Vec<u64> = nodes.map(|node| node.0).collect();
-    voters.sort_unstable();
-    voters.dedup();
-    let beginning = if config.joining { LogStart::default() } else { BEGINNING };
-    let members = ConfState {
-        voters,
-        ..ConfState::default()
-    };
     let mut batch = LogBatch::default();
-    for shard in (0..config.shards).map(ShardId) {
+    for (shard, members) in (0..).map(ShardId).zip(first_members(config)) {
+        // A node without a replica has an empty log: what there is comes as a snapshot.
+        let replica = members.voters.contains(&config.node.0) || members.learners.contains(&config.node.0);
+        let (beginning, members) = if replica {
+            (BEGINNING, members)
+        } else {
+            (LogStart::default(), ConfState::default())
+        };
         let members = records::encode_members(&members);
         let write = batch.group(group_id(shard));
         write.reset = Some(beginning);
@@ -78,7 +76,35 @@ fn create(config: &ClusterConfig, log: &dyn LogStore) -> Result<(), ClusterError
     Ok(log.append(batch, Durability::Synced)?)
 }
 
-fn recover_group(shard: ShardId, log: &dyn LogStore, state: &dyn StateStore) -> Result<GroupStart, ClusterError> {
+/// Who has a replica of each group when the cluster is created; every node that creates it computes the same.
+fn first_members(config: &ClusterConfig) -> Vec<ConfState> {
+    if config.joining {
+        return vec![ConfState::default(); config.groups() as usize];
+    }
+    let mut nodes = config.nodes.clone();
+    nodes.sort_unstable();
+    nodes.dedup();
+    let ids = |nodes: &[NodeId]| {
+        let mut ids: Vec<u64> = nodes.iter().map(|node| node.0).collect();
+        ids.sort_unstable();
+        ids
+    };
+    let members = |voters: &[NodeId], learners: &[NodeId]| ConfState {
+        voters: ids(voters),
+        learners: ids(learners),
+        ..ConfState::default()
+    };
+    let Some(meta) = &config.meta else {
+        return vec![members(&nodes, &[]); config.shards as usize];
+    };
+    let places = meta::first_placement(&nodes, config.shards, meta.replicas);
+    let mut groups: Vec<ConfState> = places.iter().map(|place| members(place, &[])).collect();
+    let (voters, learners) = nodes.split_at(nodes.len().min(meta::META_VOTERS_MAX));
+    groups.push(members(voters, learners));
+    groups
+}
+
+pub(crate) fn recover_group(shard: ShardId, log: &dyn LogStore, state: &dyn StateStore) -> Result<GroupStart, ClusterError> {
     let group = group_id(shard);
     let unreadable = || ClusterError::Record { shard, name: "members" };
     let applied = match state.get(&keys::applied(shard))? {
@@ -180,7 +206,6 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::config::NodeId;
     use crate::machine::StateWriter;
 
     fn config(shards: u32) -> ClusterConfig {

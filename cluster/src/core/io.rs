@@ -1,6 +1,6 @@
 //! What goes into the core and what comes out of it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -107,6 +107,8 @@ pub(crate) enum Input {
     },
     /// The state store has taken a snapshot, durably.
     Installed(SnapshotId),
+    /// Who should lead which shard, where that is not left to the order of the nodes.
+    Prefer(BTreeMap<ShardId, NodeId>),
     /// This node is about to stop: it gives its leaderships away, and campaigns no more.
     HandOver,
     /// The answer to a [`Fetch`].
@@ -148,6 +150,8 @@ pub(crate) struct Outputs {
     pub(crate) discards: Vec<SnapshotId>,
     /// Changes of this node's part in shards.
     pub(crate) leadership: Vec<(ShardId, Leadership)>,
+    /// For how long each other node has been silent, when that was looked at anew.
+    pub(crate) silence: Option<BTreeMap<NodeId, Duration>>,
     /// Shards whose status may have changed.
     pub(crate) touched: BTreeSet<ShardId>,
     /// A group is broken. The core does nothing from here on.

@@ -46,6 +46,8 @@ pub(super) enum Request {
         steps: Vec<MemberStep>,
         reply: ProposalReply,
     },
+    /// Who should lead which shard.
+    Prefer(BTreeMap<ShardId, NodeId>),
 }
 
 /// What has become of a snapshot.
@@ -124,7 +126,7 @@ impl Inbox {
     pub(super) fn request(&self, request: Request) -> Result<(), (Request, ProposeError)> {
         let bytes = match &request {
             Request::Propose { data, .. } => data.len(),
-            Request::Read { .. } | Request::ChangeMembers { .. } | Request::Transfer { .. } => 0,
+            Request::Read { .. } | Request::ChangeMembers { .. } | Request::Transfer { .. } | Request::Prefer(_) => 0,
         };
         let mut state = self.lock();
         if state.waiting.stopping {
@@ -220,7 +222,7 @@ impl Inbox {
                     drop(reply.send(Err(ProposeError::ShuttingDown)));
                 }
                 Request::Read { reply, .. } => drop(reply.send(Err(ProposeError::ShuttingDown))),
-                Request::Transfer { .. } => {}
+                Request::Transfer { .. } | Request::Prefer(_) => {}
             }
         }
     }

@@ -25,4 +25,5 @@ mod worker;
 
 pub use board::{ClusterStatus, ShardStatus};
 pub use cluster::{Cluster, Outcome, Proposal};
+pub(crate) use cluster::WeakCluster;
 pub use delivery::Delivery;

@@ -228,6 +228,10 @@ impl Worker {
                     inputs.push(Input::Transfer { shard, to });
                     continue;
                 }
+                Request::Prefer(leaders) => {
+                    inputs.push(Input::Prefer(leaders));
+                    continue;
+                }
                 Request::ChangeMembers { shard, steps, reply } => {
                     (Input::ChangeMembers { shard, id, steps }, Reply::Proposal(reply))
                 }
@@ -263,6 +267,9 @@ impl Worker {
             }
         }
         self.board.set_unapplied_bytes(self.core.unapplied_bytes());
+        if let Some(silence) = out.silence {
+            self.board.set_silence(silence);
+        }
         for (shard, state) in out.leadership {
             self.machine.leadership(shard, state);
         }
