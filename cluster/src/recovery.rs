@@ -4,7 +4,7 @@
 //! applied, and compacted only behind what the state store has flushed, so anything else means that one of the two stores
 //! was lost or replaced.
 
-use mimi_hub_storage::{Durability, GroupId, LogBatch, LogStart, LogStore, StateStore};
+use mimi_hub_storage::{Batch, Direction, Durability, GroupId, LogBatch, LogStart, LogStore, StateStore};
 use raft::eraftpb::{ConfState, HardState};
 
 use crate::config::{ClusterConfig, NodeId};
@@ -13,7 +13,7 @@ use crate::error::ClusterError;
 use crate::keys;
 use crate::machine::decode_applied;
 use crate::meta;
-use crate::records::{self, CLUSTER_GROUP, MEMBERS, RESTORE, SHARD_COUNT};
+use crate::records::{self, CLEAR, CLUSTER_GROUP, LATEST_MEMBERS, MEMBERS, RESTORE, SHARD_COUNT};
 use crate::shard::ShardId;
 
 /// Every group's log begins after this position. Not at 0, so that a replica that joins empty-handed cannot mistake a log
@@ -43,7 +43,7 @@ pub(crate) fn recover(
         None => create(config, log)?,
     }
     (0..config.groups())
-        .map(|shard| recover_group(ShardId(shard), log, state))
+        .map(|shard| recover_group(ShardId(shard), config.node, log, state))
         .collect()
 }
 
@@ -104,8 +104,16 @@ fn first_members(config: &ClusterConfig) -> Vec<ConfState> {
     groups
 }
 
-pub(crate) fn recover_group(shard: ShardId, log: &dyn LogStore, state: &dyn StateStore) -> Result<GroupStart, ClusterError> {
+pub(crate) fn recover_group(
+    shard: ShardId,
+    node: NodeId,
+    log: &dyn LogStore,
+    state: &dyn StateStore,
+) -> Result<GroupStart, ClusterError> {
     let group = group_id(shard);
+    if log.record(group, CLEAR)?.is_some() {
+        clear(shard, log, state)?;
+    }
     let unreadable = || ClusterError::Record { shard, name: "members" };
     let applied = match state.get(&keys::applied(shard))? {
         Some(bytes) => Some(decode_applied(&bytes).ok_or(ClusterError::Record { shard, name: "applied" })?),
@@ -120,9 +128,15 @@ pub(crate) fn recover_group(shard: ShardId, log: &dyn LogStore, state: &dyn Stat
         .and_then(|bytes| records::decode_members(&bytes))
         .ok_or_else(unreadable)?;
     let found = log.group(group)?.ok_or_else(unreadable)?;
+    // A log that nothing was cut off from holds everything. Otherwise others have it, where there are any.
+    let latest = log
+        .record(group, LATEST_MEMBERS)?
+        .and_then(|bytes| records::decode_members(&bytes));
+    let alone = latest.as_ref().unwrap_or(&conf_state).voters == [node.0];
+    let stateless = applied.is_none() && found.start.index > BEGINNING.index && !alone;
     let applied = match applied {
         Some((index, _)) => index,
-        None if found.start == BEGINNING => BEGINNING.index,
+        None if stateless || found.start == BEGINNING => found.start.index,
         None => 0,
     };
     if applied < found.start.index || applied > found.last_index {
@@ -143,8 +157,52 @@ pub(crate) fn recover_group(shard: ShardId, log: &dyn LogStore, state: &dyn Stat
         start: found.start,
         terms,
         applied,
+        stateless,
         tail,
     })
+}
+
+/// Keys that are deleted at a time.
+const CLEAR_KEYS: usize = 4 << 10;
+
+/// Clears away what a removed replica stores: its state first, then its log, and the note that says so last, so that a crash
+/// on the way leaves the note, and this is done again. Its position, its term and its vote stay (see `core::group::stray`).
+pub(crate) fn clear(shard: ShardId, log: &dyn LogStore, state: &dyn StateStore) -> Result<(), ClusterError> {
+    let group = group_id(shard);
+    let mut note = LogBatch::default();
+    note.group(group).records.push((CLEAR.to_vec(), Some(Vec::new())));
+    log.append(note, Durability::Synced)?;
+    loop {
+        let page = state.scan(&keys::shard_range(shard), CLEAR_KEYS, Direction::Forward)?;
+        if page.is_empty() {
+            break;
+        }
+        let mut batch = Batch::default();
+        for (key, _) in page {
+            batch.delete(key);
+        }
+        state.write(batch)?;
+    }
+    state.flush()?;
+    let found = log.group(group)?.unwrap_or_default();
+    let voted = found.hard_state;
+    let end = LogStart {
+        index: found.last_index,
+        term: log.term(group, found.last_index)?,
+    };
+    let mut batch = LogBatch::default();
+    let write = batch.group(group);
+    write.reset = Some(end);
+    write.hard_state = Some(HardState {
+        commit: end.index,
+        ..voted
+    });
+    let nobody = records::encode_members(&ConfState::default());
+    write.records.push((MEMBERS.to_vec(), Some(nobody)));
+    write.records.push((LATEST_MEMBERS.to_vec(), None));
+    write.records.push((RESTORE.to_vec(), None));
+    write.records.push((CLEAR.to_vec(), None));
+    Ok(log.append(batch, Durability::Synced)?)
 }
 
 /// Ends what a crash has interrupted while a snapshot was being installed (see `core::restore`): when the state store has

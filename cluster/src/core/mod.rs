@@ -57,6 +57,7 @@ use self::leaders::{MAX_MOVES, Peers};
 use crate::config::NodeId;
 use crate::error::ProposeError;
 use crate::fatal::{Fatal, panic_text};
+use crate::machine::Leadership;
 use crate::shard::ShardId;
 use crate::snapshot::SnapshotId;
 
@@ -338,6 +339,7 @@ impl Core {
                 self.with(id.shard, out, |group, _, _| group.installed());
             }
             Input::Prefer(leaders) => self.preferred = leaders,
+            Input::Cleared(start) => self.begin_anew(*start, out),
             Input::HandOver => {
                 self.leaving = true;
                 for group in self.groups.values_mut() {
@@ -347,6 +349,28 @@ impl Core {
             }
             Input::Fetched { shard, low, entries } => {
                 self.with(shard, out, |group, _, _| group.fetched(low, entries));
+            }
+        }
+    }
+
+    /// A replica that was removed begins anew, without anything but its vote.
+    fn begin_anew(&mut self, start: GroupStart, out: &mut Outputs) {
+        let shard = start.shard;
+        match Group::new(&self.config, start) {
+            Ok(group) => {
+                if let Some(before) = self.groups.insert(shard, group) {
+                    before.give_up(&mut self.load, out);
+                }
+                self.dirty.insert(shard);
+                out.touched.insert(shard);
+                out.leadership.push((shard, Leadership::Follower { leader: None }));
+            }
+            Err(error) => {
+                out.fatal = Some(Fatal {
+                    shard: Some(shard),
+                    cause: error.to_string(),
+                });
+                self.broken = true;
             }
         }
     }

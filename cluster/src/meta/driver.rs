@@ -67,7 +67,11 @@ impl Driver {
         let others: BTreeMap<NodeId, String> = others.map(|(id, node)| (id, node.address.clone())).collect();
         self.transport.set_peers(&others);
         let leaders = (0..).map(ShardId).zip(&state.places);
-        cluster.prefer(leaders.filter_map(|(shard, place)| Some((shard, *place.first()?))).collect())
+        cluster.prefer(
+            leaders
+                .filter_map(|(shard, place)| Some((shard, *place.first()?)))
+                .collect(),
+        )
     }
 
     /// The next thing that the leader of the meta group says.
@@ -91,7 +95,9 @@ impl Driver {
         candidates.retain(|id, _| *id == me || state.nodes[id].format > 0 || holds(state, *id));
         if candidates.len() < state.replicas as usize {
             // With nowhere else to put them, the replicas of a node that is away stay its own.
-            let away = state.present().filter(|(id, node)| node.standing == Standing::Away && holds(state, *id));
+            let away = state
+                .present()
+                .filter(|(id, node)| node.standing == Standing::Away && holds(state, *id));
             candidates.extend(away.map(|(id, node)| {
                 let zone = node.zone.clone();
                 (id, Candidate { zone })
@@ -99,7 +105,9 @@ impl Driver {
         }
         if !candidates.is_empty() {
             let places = place(&candidates, state.replicas as usize, &state.places);
-            let changed = (0_u32..).zip(places).filter(|(shard, place)| state.place(ShardId(*shard)) != place.as_slice());
+            let changed = (0_u32..)
+                .zip(places)
+                .filter(|(shard, place)| state.place(ShardId(*shard)) != place.as_slice());
             let places: BTreeMap<_, _> = changed.collect();
             if !places.is_empty() {
                 return Some(MetaCommand::Place {
@@ -132,8 +140,12 @@ impl Driver {
             .into_iter()
             .filter(|status| matches!(status.leadership, Leadership::Leader { .. }))
             .collect();
-        let under_way = |status: &ShardStatus| !status.members.outgoing.is_empty() || !status.members.learners.is_empty();
-        let mut moving = led.iter().filter(|status| status.shard.0 < cluster.shards() && under_way(status)).count();
+        let under_way =
+            |status: &ShardStatus| !status.members.outgoing.is_empty() || !status.members.learners.is_empty();
+        let mut moving = led
+            .iter()
+            .filter(|status| status.shard.0 < cluster.shards() && under_way(status))
+            .count();
         for status in led {
             let meta = status.shard.0 >= cluster.shards();
             let target = if meta {

@@ -17,11 +17,7 @@ pub(crate) struct Candidate {
 }
 
 /// The places of every shard, from those it has now: the nodes of each, the one that should lead it first.
-pub(crate) fn place(
-    nodes: &BTreeMap<NodeId, Candidate>,
-    replicas: usize,
-    current: &[Vec<NodeId>],
-) -> Vec<Vec<NodeId>> {
+pub(crate) fn place(nodes: &BTreeMap<NodeId, Candidate>, replicas: usize, current: &[Vec<NodeId>]) -> Vec<Vec<NodeId>> {
     let mut plan = Plan::new(nodes, current);
     let wanted = replicas.min(nodes.len());
     for shard in 0..plan.shards.len() {

@@ -153,7 +153,9 @@ pub enum MetaError {
     #[error("there is a node {0} already: give the new one a number that was never used")]
     Taken(NodeId),
     /// The node was removed.
-    #[error("node {0} was removed from the cluster: give the machine a new number and an empty data folder, and join it")]
+    #[error(
+        "node {0} was removed from the cluster: give the machine a new number and an empty data folder, and join it"
+    )]
     Removed(NodeId),
     /// Too few nodes would remain.
     #[error(
@@ -293,7 +295,10 @@ impl MetaState {
             },
             MetaCommand::Drain { node, force } => {
                 self.present_mut(node)?;
-                let others = self.nodes.iter().filter(|(id, record)| **id != node && record.standing == Standing::Active);
+                let others = self
+                    .nodes
+                    .iter()
+                    .filter(|(id, record)| **id != node && record.standing == Standing::Active);
                 let (remaining, replicas) = (others.count() as u32, self.replicas);
                 if remaining == 0 || remaining < replicas && !force {
                     return Err(MetaError::TooFew {
@@ -386,7 +391,10 @@ impl MetaState {
 
     /// The nodes that may hold replicas.
     pub(crate) fn candidates(&self) -> BTreeMap<NodeId, Candidate> {
-        let active = self.nodes.iter().filter(|(_, record)| record.standing == Standing::Active);
+        let active = self
+            .nodes
+            .iter()
+            .filter(|(_, record)| record.standing == Standing::Active);
         active
             .map(|(id, record)| {
                 let zone = record.zone.clone();
@@ -406,7 +414,10 @@ impl MetaState {
     /// Where the meta group's replicas should be: a vote for a few active nodes, those that have one first, spread over zones;
     /// none for the others.
     pub(crate) fn meta_target(&self, members: &Members) -> Target {
-        let active = self.nodes.iter().filter(|(_, record)| record.standing == Standing::Active);
+        let active = self
+            .nodes
+            .iter()
+            .filter(|(_, record)| record.standing == Standing::Active);
         let mut rest: Vec<(NodeId, &str)> = active.map(|(id, record)| (*id, record.zone.as_str())).collect();
         let mut voters: Vec<NodeId> = Vec::new();
         let mut zones: BTreeMap<&str, usize> = BTreeMap::new();
@@ -420,7 +431,11 @@ impl MetaState {
             *zones.entry(zone).or_default() += 1;
             voters.push(node);
         }
-        let learners = self.present().map(|(id, _)| id).filter(|id| !voters.contains(id)).collect();
+        let learners = self
+            .present()
+            .map(|(id, _)| id)
+            .filter(|id| !voters.contains(id))
+            .collect();
         Target { voters, learners }
     }
 }
@@ -452,7 +467,9 @@ mod tests {
 
     fn founded(nodes: u64) -> MetaState {
         let mut state = MetaState::default();
-        let nodes: BTreeMap<_, _> = (1..=nodes).map(|id| (NodeId(id), format!("10.0.0.{id}:7400"))).collect();
+        let nodes: BTreeMap<_, _> = (1..=nodes)
+            .map(|id| (NodeId(id), format!("10.0.0.{id}:7400")))
+            .collect();
         let places = vec![nodes.keys().copied().take(3).collect(); 4];
         state
             .apply(MetaCommand::Found {
@@ -474,9 +491,15 @@ mod tests {
     #[test]
     fn a_node_is_drained_and_removed_only_when_enough_remain_and_it_holds_nothing() {
         let three = founded(3);
-        let drain = |id, force| MetaCommand::Drain { node: NodeId(id), force };
+        let drain = |id, force| MetaCommand::Drain {
+            node: NodeId(id),
+            force,
+        };
         let remove = |id| MetaCommand::Remove { node: NodeId(id) };
-        assert!(matches!(refused(&three, drain(1, false)), MetaError::TooFew { remaining: 2, .. }));
+        assert!(matches!(
+            refused(&three, drain(1, false)),
+            MetaError::TooFew { remaining: 2, .. }
+        ));
         assert_eq!(refused(&three, remove(1)), MetaError::Active(NodeId(1)));
         assert_eq!(refused(&three, drain(9, true)), MetaError::Unknown(NodeId(9)));
         let mut four = founded(4);
@@ -550,10 +573,7 @@ mod tests {
     #[test]
     fn keys_are_replaced_only_by_who_has_seen_the_last() {
         let mut state = founded(1);
-        let keys = |against| MetaCommand::Keys {
-            against,
-            keys: vec![7],
-        };
+        let keys = |against| MetaCommand::Keys { against, keys: vec![7] };
         state.apply(keys(0)).unwrap();
         assert_eq!(refused(&state, keys(0)), MetaError::Stale);
         state.apply(keys(1)).unwrap();
@@ -583,7 +603,10 @@ mod tests {
             ..Members::default()
         };
         let again = state.meta_target(&members);
-        assert_eq!(again.voters.iter().collect::<BTreeSet<_>>(), target.voters.iter().collect());
+        assert_eq!(
+            again.voters.iter().collect::<BTreeSet<_>>(),
+            target.voters.iter().collect()
+        );
     }
 
     fn any_command() -> impl Strategy<Value = MetaCommand> {

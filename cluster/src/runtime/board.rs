@@ -30,6 +30,8 @@ pub struct ShardStatus {
     pub last_index: u64,
     /// Whether it is idle, and costs nothing for that.
     pub asleep: bool,
+    /// Whether this replica lacks its state, and waits for it to come from another one.
+    pub stateless: bool,
     /// Who has a replica.
     pub members: Arc<Members>,
 }
@@ -67,6 +69,7 @@ impl Board {
             first_index: 0,
             last_index: 0,
             asleep: false,
+            stateless: false,
             members: Arc::default(),
         };
         Self {
@@ -86,6 +89,7 @@ impl Board {
                 first_index,
                 last_index,
                 asleep,
+                stateless,
                 members,
             } = status;
             let status = ShardStatus {
@@ -97,6 +101,7 @@ impl Board {
                 first_index,
                 last_index,
                 asleep,
+                stateless,
                 members,
             };
             *cell.lock().unwrap_or_else(PoisonError::into_inner) = status;

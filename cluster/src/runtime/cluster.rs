@@ -1,9 +1,9 @@
 //! The handle to a running cluster.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
-use std::collections::BTreeMap;
 use std::sync::{Arc, Weak};
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -93,7 +93,10 @@ impl Cluster {
             }
             None => (machine, None),
         };
-        let driver = config.meta.clone().map(|meta| (meta, config.nodes.clone(), transport.clone()));
+        let driver = config
+            .meta
+            .clone()
+            .map(|meta| (meta, config.nodes.clone(), transport.clone()));
         let inner = Inner {
             node: config.node,
             shards: config.shards,
@@ -282,7 +285,11 @@ impl Cluster {
     /// # Errors
     /// There is no meta group, or the node stops.
     pub async fn meta_when(&self, wanted: impl FnMut(&Arc<MetaState>) -> bool) -> Result<Arc<MetaState>, ProposeError> {
-        let mut view = self.inner.meta.clone().ok_or(ProposeError::NoSuchShard(self.meta_shard()))?;
+        let mut view = self
+            .inner
+            .meta
+            .clone()
+            .ok_or(ProposeError::NoSuchShard(self.meta_shard()))?;
         let state = view.wait_for(wanted).await.map_err(|_| ProposeError::ShuttingDown)?;
         Ok(state.clone())
     }
@@ -303,7 +310,9 @@ impl Cluster {
     /// Those of a proposal; inside, why the command changed nothing.
     pub async fn change_meta(&self, command: &MetaCommand) -> Result<Result<(), MetaError>, ProposeError> {
         let bytes = meta::encode(command).map_err(|_| ProposeError::Unknown)?;
-        let outcome = self.propose_to(self.meta_shard(), self.inner.meta.is_some(), &bytes).await?;
+        let outcome = self
+            .propose_to(self.meta_shard(), self.inner.meta.is_some(), &bytes)
+            .await?;
         meta::decode(&outcome.bytes).map_err(|_| ProposeError::Unknown)
     }
 

@@ -12,7 +12,7 @@ use tokio::sync::oneshot;
 
 use super::cluster::Outcome;
 use crate::config::NodeId;
-use crate::core::Frame;
+use crate::core::{Frame, GroupStart};
 use crate::error::ProposeError;
 use crate::fatal::Fatal;
 use crate::members::MemberStep;
@@ -50,11 +50,13 @@ pub(super) enum Request {
     Prefer(BTreeMap<ShardId, NodeId>),
 }
 
-/// What has become of a snapshot.
+/// What has become of a snapshot, or of a replica that was removed.
 #[derive(Debug)]
 pub(super) enum SnapshotNews {
     /// The state store has taken it.
     Installed(SnapshotId),
+    /// A replica that was removed is gone; what it begins anew with.
+    Cleared(Box<GroupStart>),
     /// It has arrived whole.
     Received { shard: ShardId, message: Message },
     /// It has reached the other node, or has not.

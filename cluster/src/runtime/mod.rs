@@ -24,6 +24,6 @@ mod tests;
 mod worker;
 
 pub use board::{ClusterStatus, ShardStatus};
-pub use cluster::{Cluster, Outcome, Proposal};
 pub(crate) use cluster::WeakCluster;
+pub use cluster::{Cluster, Outcome, Proposal};
 pub use delivery::Delivery;
