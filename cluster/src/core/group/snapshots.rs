@@ -46,7 +46,12 @@ impl Group {
             return false;
         }
         self.wake();
+        if self.stateless {
+            // Otherwise raft-rs takes one that ends where the log does for nothing new.
+            self.raw.raft.pending_request_snapshot = index;
+        }
         let _ = self.raw.step(message);
+        self.raw.raft.pending_request_snapshot = raft::INVALID_INDEX;
         let pending = self.raw.raft.snap().map(|snapshot| snapshot.get_metadata());
         pending.is_some_and(|pending| (pending.index, pending.term) == (index, term))
     }
