@@ -5,6 +5,7 @@
 
 pub mod certs;
 pub mod client;
+pub mod cluster;
 pub mod demo;
 mod error;
 mod folder;

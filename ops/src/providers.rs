@@ -34,6 +34,8 @@ pub(crate) struct Node {
     pub(crate) log: PathBuf,
     pub(crate) federation_port: u16,
     pub(crate) local_port: u16,
+    /// Of the admin listener, where there are several nodes.
+    pub(crate) admin_port: u16,
     child: Option<Child>,
 }
 
@@ -42,6 +44,7 @@ struct Ports {
     federation: u16,
     local: u16,
     cluster: u16,
+    admin: u16,
 }
 
 /// Writes certificates and configuration for providers on free ports of the loopback interface, the first of them with
@@ -54,11 +57,12 @@ pub(crate) fn prepare(folder: &Path, domains: &[ProviderDomain], nodes: u16) -> 
     };
     DevCerts::generate(domains, options)?.write(&certs, false)?;
     let processes = |index: usize| if index == 0 { usize::from(nodes) } else { 1 };
-    let free = free_ports(3 * (0..domains.len()).map(processes).sum::<usize>())?;
-    let mut free = free.chunks_exact(3).map(|ports| Ports {
+    let free = free_ports(4 * (0..domains.len()).map(processes).sum::<usize>())?;
+    let mut free = free.chunks_exact(4).map(|ports| Ports {
         federation: ports[0],
         local: ports[1],
         cluster: ports[2],
+        admin: ports[3],
     });
     let ports: Vec<Vec<Ports>> = (0..domains.len())
         .map(|index| free.by_ref().take(processes(index)).collect())
@@ -150,7 +154,13 @@ fn node(
             certificate: certs.join(format!("node-{number}.pem")),
             private_key: certs.join(format!("node-{number}.key")),
             ca: certs.join("cluster-ca.pem"),
-            hub_keys: home.join("hub-keys.json"),
+            seal_key: certs.join("seal.key"),
+        }),
+        admin: several.then(|| Local {
+            listen: loopback(ports.admin),
+            certificate: certs.join(format!("admin.{domain}.pem")),
+            private_key: certs.join(format!("admin.{domain}.key")),
+            client_ca: certs.join("admin-ca.pem"),
         }),
         peers: peers
             .map(|(peer, ports)| {
@@ -171,6 +181,7 @@ fn node(
         log: folder.join("mimi-hub.log"),
         federation_port: ports.federation,
         local_port: ports.local,
+        admin_port: ports.admin,
         child: None,
     })
 }
@@ -303,6 +314,8 @@ struct Config<'a> {
     local: Local,
     #[serde(skip_serializing_if = "Option::is_none")]
     cluster: Option<Cluster>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    admin: Option<Local>,
     peers: BTreeMap<String, Peer>,
     delivery: Delivery,
 }
@@ -337,7 +350,7 @@ struct Cluster {
     certificate: PathBuf,
     private_key: PathBuf,
     ca: PathBuf,
-    hub_keys: PathBuf,
+    seal_key: PathBuf,
 }
 
 #[derive(Serialize)]

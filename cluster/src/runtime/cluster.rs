@@ -265,6 +265,12 @@ impl Cluster {
         status.map_or(Leadership::Follower { leader: None }, |status| status.leadership)
     }
 
+    /// Whether this node has a replica of `shard`, for all it knows.
+    pub fn has_replica(&self, shard: ShardId) -> bool {
+        let status = self.inner.board.shard(shard);
+        status.is_some_and(|status| status.members.contains(self.inner.node))
+    }
+
     /// Where this node stands.
     pub fn status(&self) -> ClusterStatus {
         ClusterStatus {

@@ -80,6 +80,13 @@ impl Config {
             }
             Some(_) => {}
         }
+        findings.within("cluster.replicas", cluster.replicas.into(), 1, 9);
+        findings.within(
+            "cluster.replace_after_ms",
+            cluster.replace_after_ms,
+            2_000,
+            DURATION_MS_MAX,
+        );
     }
 
     fn hub(&self, findings: &mut Findings) {
