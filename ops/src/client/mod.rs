@@ -33,7 +33,7 @@ pub use commit::{RoomChange, UpdateAnswer};
 pub use driver::Client;
 pub use gateway::{
     Consent, EventPage, Gateway, GatewaySettings, HubInfo, KeyPackageStock, MemberView, ParticipantView, Problem,
-    RetryPolicy, RoomEvent, RoomView,
+    Resent, RetryPolicy, RoomEvent, RoomView,
 };
 pub use join::NewRoom;
 pub use message::MessageAnswer;

@@ -9,7 +9,7 @@ mod json;
 #[cfg(test)]
 mod tests;
 
-pub use http::{GatewaySettings, RetryPolicy};
+pub use http::{GatewaySettings, Resent, RetryPolicy};
 pub use json::{
     Consent, EventPage, HubInfo, KeyPackageStock, MemberView, ParticipantView, Problem, RoomEvent, RoomView,
 };
@@ -48,6 +48,12 @@ impl Gateway {
         Self {
             http: self.http.with_retry(retry),
         }
+    }
+
+    /// How often this gateway's calls had to be sent again, over all clones.
+    #[must_use]
+    pub fn resent(&self) -> Resent {
+        self.http.resent()
     }
 
     /// `GET /hub`: what a client must know to create a room.
