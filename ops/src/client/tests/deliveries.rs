@@ -73,11 +73,20 @@ fn every_epoch_that_a_client_has_been_in_is_known_with_its_authenticator() {
     hub.commit(&mut all, 0, &RoomChange::Pending);
     let epochs: Vec<BTreeMap<u64, Vec<u8>>> = all
         .iter()
-        .map(|client| client.epochs(&room()).map(|(epoch, key)| (epoch, key.to_vec())).collect())
+        .map(|client| {
+            client
+                .epochs(&room())
+                .map(|(epoch, key)| (epoch, key.to_vec()))
+                .collect()
+        })
         .collect();
     assert_eq!(epochs[0].keys().collect::<Vec<_>>(), [&0, &1, &2, &3]);
     assert_eq!(epochs[2].keys().collect::<Vec<_>>(), [&1, &2, &3]);
-    assert!(epochs[1..].iter().all(|own| own.iter().all(|(epoch, key)| epochs[0][epoch] == *key)));
+    assert!(
+        epochs[1..]
+            .iter()
+            .all(|own| own.iter().all(|(epoch, key)| epochs[0][epoch] == *key))
+    );
     assert_ne!(epochs[0][&2], epochs[0][&3]);
 }
 
