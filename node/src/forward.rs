@@ -32,6 +32,9 @@ const LEADERLESS_MAX: Duration = Duration::from_secs(4);
 /// Between two looks at who leads.
 const LEADER_POLL: Duration = Duration::from_millis(10);
 
+/// Between two looks at whether the node that was asked still leads.
+const OVERTHROWN_POLL: Duration = Duration::from_millis(50);
+
 /// How long another node may take for an ask.
 const ANSWER_MAX: Duration = Duration::from_secs(10);
 
@@ -82,7 +85,7 @@ impl Hub {
                         hash,
                         request: encoded.clone(),
                     };
-                    self.ask_node(node, &asked).await
+                    self.ask_leader(node, self.shard_of(&id), &asked).await
                 }
             };
             if !matches!(answer, Err(AskError::Unavailable)) {
@@ -101,13 +104,41 @@ impl Hub {
             asked_before = Some(leader);
             answer = match leader {
                 Leader::Here => events::readable(self, read).await,
-                Leader::There(node) => self.ask_node(node, &Asked::Read(read.clone())).await,
+                Leader::There(node) => {
+                    self.ask_leader(node, read.shard(), &Asked::Read(read.clone()))
+                        .await
+                }
             };
             if !matches!(answer, Err(AskError::Unavailable)) {
                 return answer;
             }
         }
         answer
+    }
+
+    /// Asks the node that leads a shard, for as long as it does: one that hangs is not waited for when another has taken over.
+    async fn ask_leader<T: DeserializeOwned>(
+        &self,
+        node: NodeId,
+        shard: ShardId,
+        asked: &Asked,
+    ) -> Result<T, AskError> {
+        let overthrown = async {
+            loop {
+                sleep(OVERTHROWN_POLL).await;
+                match self.cluster().leadership(shard) {
+                    Leadership::Follower { leader } if leader.is_none_or(|leader| leader == node) => {}
+                    Leadership::Follower { .. } | Leadership::Leader { .. } => return,
+                }
+            }
+        };
+        tokio::select! {
+            answer = self.ask_node(node, asked) => answer,
+            () = overthrown => {
+                tracing::debug!(%node, %shard, "another node leads now than was asked");
+                Err(AskError::Unavailable)
+            }
+        }
     }
 
     async fn ask_node<T: DeserializeOwned>(&self, node: NodeId, asked: &Asked) -> Result<T, AskError> {

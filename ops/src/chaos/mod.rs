@@ -263,6 +263,8 @@ impl Faults<'_> {
             }
             tokio::time::sleep(planned.quiet).await;
             self.stage.all_run()?;
+            // Everybody is at home again, the two near clients of a room so far apart that no fault happens to both.
+            self.gateways.iter().for_each(Gateway::prefer_first);
             let (resent_before, errors_before) = (resent(self.gateways), self.log.errors());
             let incident = self.stage.perform(&planned.fault, &self.cast.rooms).await?;
             let resent = ResentReport::between(resent_before, resent(self.gateways));

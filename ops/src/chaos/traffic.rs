@@ -64,21 +64,24 @@ pub(super) struct Cast {
 struct Casting<'a> {
     sites: &'a [Site],
     prefix: &'a str,
-    made: usize,
     rng: Rng,
 }
 
 impl Casting<'_> {
-    /// A client of the provider at this place; where there are fewer, of one that is there.
-    async fn make(&mut self, site: usize, name: &str, role: Role, key_packages: usize) -> Result<Member, OpsError> {
+    /// A client of the provider at this place, at home at its node at that place; in the circle, where there are fewer.
+    async fn make(
+        &mut self,
+        (site, node): (usize, usize),
+        name: &str,
+        role: Role,
+        key_packages: usize,
+    ) -> Result<Member, OpsError> {
         let site = &self.sites[site % self.sites.len()];
         let mut urls: Vec<String> = std::iter::once(site.settings.url.clone())
             .chain(site.settings.more_urls.clone())
             .collect();
         let nodes = urls.len();
-        // Evenly over the nodes, as a balancer in front of them would.
-        urls.rotate_left(self.made % nodes);
-        self.made += 1;
+        urls.rotate_left(node % nodes);
         let gateway = Gateway::new(&GatewaySettings {
             url: urls.remove(0),
             more_urls: urls,
@@ -104,7 +107,6 @@ impl Cast {
         let mut casting = Casting {
             sites,
             prefix,
-            made: 0,
             rng: Rng::new(!seed),
         };
         let mut cast = Self {
@@ -115,7 +117,9 @@ impl Cast {
             let uri = format!("mimi://{}/r/{prefix}-{number}", sites[0].domain);
             let room: RoomUri = uri.parse().map_err(OpsError::mls("name a room"))?;
             let name = |who: &str| format!("{who}-{number}");
-            let mut host = casting.make(0, &name("host"), Role::Host(number), 0).await?;
+            // No minority of neighbours holds both.
+            let (node, opposite) = (number, number + sites[0].settings.more_urls.len() / 2);
+            let mut host = casting.make((0, node), &name("host"), Role::Host(number), 0).await?;
             host.client.create_room(&room, "chaos").await?;
             let near = Role::Stays {
                 room: number,
@@ -125,7 +129,11 @@ impl Cast {
                 room: number,
                 near: false,
             };
-            for (site, who, role) in [(0, "second", near), (1, "third", far), (2, "fourth", far)] {
+            for (site, who, role) in [
+                ((0, opposite), "second", near),
+                ((1, 0), "third", far),
+                ((2, 0), "fourth", far),
+            ] {
                 let mut member = casting.make(site, &name(who), role, KEY_PACKAGES).await?;
                 let user = member.client.state().identity().user().clone();
                 host.client.add_user(&room, &user, ROLE_MEMBER).await?;
@@ -138,7 +146,9 @@ impl Cast {
         }
         for number in 0..GUESTS {
             let name = format!("guest-{number}");
-            let guest = casting.make(number, &name, Role::Guest, GUEST_KEY_PACKAGES).await?;
+            let guest = casting
+                .make((number, number), &name, Role::Guest, GUEST_KEY_PACKAGES)
+                .await?;
             cast.members.push(guest);
         }
         Ok(cast)

@@ -177,6 +177,10 @@ impl Http {
         })
     }
 
+    pub(super) fn prefer_first(&self) {
+        self.preferred.store(0, Ordering::Relaxed);
+    }
+
     pub(super) fn resent(&self) -> Resent {
         let read = |count: &AtomicU64| count.load(Ordering::Relaxed);
         Resent {

@@ -50,6 +50,11 @@ impl Gateway {
         }
     }
 
+    /// Goes back to the first node. Otherwise the one that answered last is asked.
+    pub fn prefer_first(&self) {
+        self.http.prefer_first();
+    }
+
     /// How often this gateway's calls had to be sent again, over all clones.
     #[must_use]
     pub fn resent(&self) -> Resent {
