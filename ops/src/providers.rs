@@ -351,7 +351,7 @@ impl Node {
 }
 
 /// Ports that are free now. Holding all of them at once makes them different.
-fn free_ports(count: usize) -> Result<Vec<u16>, OpsError> {
+pub(crate) fn free_ports(count: usize) -> Result<Vec<u16>, OpsError> {
     let no_port = |error: std::io::Error| OpsError::Usage(format!("no free port on the loopback interface: {error}"));
     let held: Vec<TcpListener> = (0..count)
         .map(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)))
