@@ -171,7 +171,8 @@ impl ClusterNetwork {
             instance: u64::from_be_bytes(instance),
             shards,
             sides: tls.sides(node)?,
-            known: RwLock::default(),
+            // Before anybody connects, or its first attempt would be refused.
+            known: RwLock::new(peers.keys().copied().collect()),
             instances: Instances::default(),
             handler,
             delivery: OnceLock::new(),
