@@ -4,12 +4,15 @@ use std::fmt;
 use std::time::Duration;
 
 use mimi_hub_storage::ClusterId;
+use serde::{Deserialize, Serialize};
 
 use crate::error::ConfigError;
 use crate::fatal::FatalHook;
+use crate::meta::MetaConfig;
 
 /// The number of a node, from 1. Also its replica's Raft id in every group it is in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
 pub struct NodeId(pub u64);
 
 impl fmt::Display for NodeId {
@@ -30,6 +33,8 @@ pub struct ClusterConfig {
     /// Whether this node joins a cluster that exists: it begins without a replica, and `nodes` need not name it. Only of
     /// account when its stores are empty.
     pub joining: bool,
+    /// How nodes come and go, and where replicas are; without it, every node holds every shard for good.
+    pub meta: Option<MetaConfig>,
     /// Number of shards, fixed when the cluster is created.
     pub shards: u32,
     /// Raft's unit of time.
@@ -75,6 +80,7 @@ impl ClusterConfig {
             node,
             nodes: vec![node],
             joining: false,
+            meta: None,
             shards,
             tick: Duration::from_millis(50),
             heartbeat_ticks: 2,
@@ -93,6 +99,11 @@ impl ClusterConfig {
             stop_grace: Duration::from_secs(5),
             fatal: FatalHook::default(),
         }
+    }
+
+    /// Number of Raft groups: one a shard, and the meta group after them.
+    pub(crate) fn groups(&self) -> u32 {
+        self.shards + u32::from(self.meta.is_some())
     }
 
     pub(crate) fn validate(&self) -> Result<(), ConfigError> {

@@ -12,6 +12,7 @@
 //! | `transport` | what passes between nodes, and who carries it: [`ClusterNetwork`], mutually authenticated TLS |
 //! | `machine` | what the owner implements, and the transaction it writes through |
 //! | `members` | who has a replica of a shard, and how that changes |
+//! | `meta` | which nodes there are, and which of them should hold which shard |
 //! | `keys` | where a shard's keys lie in the one key space |
 //!
 //! What a success means: a quorum of the shard's replicas has synced the entry to its log, and this node has applied it.
@@ -29,6 +30,7 @@ mod fatal;
 mod keys;
 mod machine;
 mod members;
+mod meta;
 mod reader;
 mod records;
 mod recovery;
@@ -42,6 +44,7 @@ pub use error::{ApplyError, ClusterError, ConfigError, NetworkError, ProposeErro
 pub use fatal::{Fatal, FatalHook};
 pub use machine::{EntryMeta, Leadership, ShardTxn, StateMachine, StateWriter};
 pub use members::{MemberStep, Members};
+pub use meta::{FORMAT, MetaCommand, MetaConfig, MetaError, MetaState, NodeRecord, Standing};
 pub use reader::ShardReader;
 pub use runtime::{Cluster, ClusterStatus, Delivery, Outcome, Proposal, ShardStatus};
 pub use shard::{ShardId, shard_of};

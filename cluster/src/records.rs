@@ -10,6 +10,10 @@ pub(crate) const CLUSTER_GROUP: GroupId = 0;
 pub(crate) const SHARD_COUNT: &[u8] = b"shards";
 /// Of a shard's group: its members where its log begins, Raft's `ConfState` in protobuf.
 pub(crate) const MEMBERS: &[u8] = b"members";
+/// Of a shard's group: its members when its log was last cut off. Tells whether there are others, nothing more.
+pub(crate) const LATEST_MEMBERS: &[u8] = b"latest members";
+/// Of a shard's group, while its replica, which was removed, is being cleared away.
+pub(crate) const CLEAR: &[u8] = b"clear";
 /// Of a shard's group, while a snapshot is being installed: which one, and its members.
 pub(crate) const RESTORE: &[u8] = b"restore";
 

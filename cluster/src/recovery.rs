@@ -4,15 +4,16 @@
 //! applied, and compacted only behind what the state store has flushed, so anything else means that one of the two stores
 //! was lost or replaced.
 
-use mimi_hub_storage::{Durability, GroupId, LogBatch, LogStart, LogStore, StateStore};
+use mimi_hub_storage::{Batch, Direction, Durability, GroupId, LogBatch, LogStart, LogStore, StateStore};
 use raft::eraftpb::{ConfState, HardState};
 
-use crate::config::ClusterConfig;
+use crate::config::{ClusterConfig, NodeId};
 use crate::core::{GroupStart, group_id};
 use crate::error::ClusterError;
 use crate::keys;
 use crate::machine::decode_applied;
-use crate::records::{self, CLUSTER_GROUP, MEMBERS, RESTORE, SHARD_COUNT};
+use crate::meta;
+use crate::records::{self, CLEAR, CLUSTER_GROUP, LATEST_MEMBERS, MEMBERS, RESTORE, SHARD_COUNT};
 use crate::shard::ShardId;
 
 /// Every group's log begins after this position. Not at 0, so that a replica that joins empty-handed cannot mistake a log
@@ -41,25 +42,22 @@ pub(crate) fn recover(
         }
         None => create(config, log)?,
     }
-    (0..config.shards)
-        .map(|shard| recover_group(ShardId(shard), log, state))
+    (0..config.groups())
+        .map(|shard| recover_group(ShardId(shard), config.node, log, state))
         .collect()
 }
 
 /// Writes the first records of every group: one batch, so that a cluster is created whole or not at all.
 fn create(config: &ClusterConfig, log: &dyn LogStore) -> Result<(), ClusterError> {
-    // A node that joins has no replica yet, and an empty log: what there is comes as a snapshot.
-    let nodes = config.nodes.iter().filter(|_| !config.joining);
-    let mut voters: Vec<u64> = nodes.map(|node| node.0).collect();
-    voters.sort_unstable();
-    voters.dedup();
-    let beginning = if config.joining { LogStart::default() } else { BEGINNING };
-    let members = ConfState {
-        voters,
-        ..ConfState::default()
-    };
     let mut batch = LogBatch::default();
-    for shard in (0..config.shards).map(ShardId) {
+    for (shard, members) in (0..).map(ShardId).zip(first_members(config)) {
+        // A node without a replica has an empty log: what there is comes as a snapshot.
+        let replica = members.voters.contains(&config.node.0) || members.learners.contains(&config.node.0);
+        let (beginning, members) = if replica {
+            (BEGINNING, members)
+        } else {
+            (LogStart::default(), ConfState::default())
+        };
         let members = records::encode_members(&members);
         let write = batch.group(group_id(shard));
         write.reset = Some(beginning);
@@ -78,8 +76,44 @@ fn create(config: &ClusterConfig, log: &dyn LogStore) -> Result<(), ClusterError
     Ok(log.append(batch, Durability::Synced)?)
 }
 
-fn recover_group(shard: ShardId, log: &dyn LogStore, state: &dyn StateStore) -> Result<GroupStart, ClusterError> {
+/// Who has a replica of each group when the cluster is created; every node that creates it computes the same.
+fn first_members(config: &ClusterConfig) -> Vec<ConfState> {
+    if config.joining {
+        return vec![ConfState::default(); config.groups() as usize];
+    }
+    let mut nodes = config.nodes.clone();
+    nodes.sort_unstable();
+    nodes.dedup();
+    let ids = |nodes: &[NodeId]| {
+        let mut ids: Vec<u64> = nodes.iter().map(|node| node.0).collect();
+        ids.sort_unstable();
+        ids
+    };
+    let members = |voters: &[NodeId], learners: &[NodeId]| ConfState {
+        voters: ids(voters),
+        learners: ids(learners),
+        ..ConfState::default()
+    };
+    let Some(meta) = &config.meta else {
+        return vec![members(&nodes, &[]); config.shards as usize];
+    };
+    let places = meta::first_placement(&nodes, config.shards, meta.replicas);
+    let mut groups: Vec<ConfState> = places.iter().map(|place| members(place, &[])).collect();
+    let (voters, learners) = nodes.split_at(nodes.len().min(meta::META_VOTERS_MAX));
+    groups.push(members(voters, learners));
+    groups
+}
+
+pub(crate) fn recover_group(
+    shard: ShardId,
+    node: NodeId,
+    log: &dyn LogStore,
+    state: &dyn StateStore,
+) -> Result<GroupStart, ClusterError> {
     let group = group_id(shard);
+    if log.record(group, CLEAR)?.is_some() {
+        clear(shard, log, state)?;
+    }
     let unreadable = || ClusterError::Record { shard, name: "members" };
     let applied = match state.get(&keys::applied(shard))? {
         Some(bytes) => Some(decode_applied(&bytes).ok_or(ClusterError::Record { shard, name: "applied" })?),
@@ -94,9 +128,15 @@ fn recover_group(shard: ShardId, log: &dyn LogStore, state: &dyn StateStore) -> 
         .and_then(|bytes| records::decode_members(&bytes))
         .ok_or_else(unreadable)?;
     let found = log.group(group)?.ok_or_else(unreadable)?;
+    // A log that nothing was cut off from holds everything. Otherwise others have it, where there are any.
+    let latest = log
+        .record(group, LATEST_MEMBERS)?
+        .and_then(|bytes| records::decode_members(&bytes));
+    let alone = latest.as_ref().unwrap_or(&conf_state).voters == [node.0];
+    let stateless = applied.is_none() && found.start.index > BEGINNING.index && !alone;
     let applied = match applied {
         Some((index, _)) => index,
-        None if found.start == BEGINNING => BEGINNING.index,
+        None if stateless || found.start == BEGINNING => found.start.index,
         None => 0,
     };
     if applied < found.start.index || applied > found.last_index {
@@ -117,8 +157,52 @@ fn recover_group(shard: ShardId, log: &dyn LogStore, state: &dyn StateStore) -> 
         start: found.start,
         terms,
         applied,
+        stateless,
         tail,
     })
+}
+
+/// Keys that are deleted at a time.
+const CLEAR_KEYS: usize = 4 << 10;
+
+/// Clears away what a removed replica stores: its state first, then its log, and the note that says so last, so that a crash
+/// on the way leaves the note, and this is done again. Its position, its term and its vote stay (see `core::group::stray`).
+pub(crate) fn clear(shard: ShardId, log: &dyn LogStore, state: &dyn StateStore) -> Result<(), ClusterError> {
+    let group = group_id(shard);
+    let mut note = LogBatch::default();
+    note.group(group).records.push((CLEAR.to_vec(), Some(Vec::new())));
+    log.append(note, Durability::Synced)?;
+    loop {
+        let page = state.scan(&keys::shard_range(shard), CLEAR_KEYS, Direction::Forward)?;
+        if page.is_empty() {
+            break;
+        }
+        let mut batch = Batch::default();
+        for (key, _) in page {
+            batch.delete(key);
+        }
+        state.write(batch)?;
+    }
+    state.flush()?;
+    let found = log.group(group)?.unwrap_or_default();
+    let voted = found.hard_state;
+    let end = LogStart {
+        index: found.last_index,
+        term: log.term(group, found.last_index)?,
+    };
+    let mut batch = LogBatch::default();
+    let write = batch.group(group);
+    write.reset = Some(end);
+    write.hard_state = Some(HardState {
+        commit: end.index,
+        ..voted
+    });
+    let nobody = records::encode_members(&ConfState::default());
+    write.records.push((MEMBERS.to_vec(), Some(nobody)));
+    write.records.push((LATEST_MEMBERS.to_vec(), None));
+    write.records.push((RESTORE.to_vec(), None));
+    write.records.push((CLEAR.to_vec(), None));
+    Ok(log.append(batch, Durability::Synced)?)
 }
 
 /// Ends what a crash has interrupted while a snapshot was being installed (see `core::restore`): when the state store has
@@ -180,7 +264,6 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::config::NodeId;
     use crate::machine::StateWriter;
 
     fn config(shards: u32) -> ClusterConfig {

@@ -1,6 +1,6 @@
 //! What goes into the core and what comes out of it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -56,7 +56,7 @@ impl CoreConfig {
 }
 
 /// What the stores hold of a group at the start.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct GroupStart {
     pub(crate) shard: ShardId,
     pub(crate) hard_state: HardState,
@@ -66,6 +66,9 @@ pub(crate) struct GroupStart {
     pub(crate) terms: Vec<LogStart>,
     /// Applied index of the state store; not below `start`.
     pub(crate) applied: u64,
+    /// The state store holds nothing of the group: `applied` is where the log starts, and the state has to come from another
+    /// replica.
+    pub(crate) stateless: bool,
     /// Every entry above `applied`.
     pub(crate) tail: Vec<Entry>,
 }
@@ -107,6 +110,10 @@ pub(crate) enum Input {
     },
     /// The state store has taken a snapshot, durably.
     Installed(SnapshotId),
+    /// The replica of a shard that was removed is gone, durably: what the stores hold of it now.
+    Cleared(Box<GroupStart>),
+    /// Who should lead which shard, where that is not left to the order of the nodes.
+    Prefer(BTreeMap<ShardId, NodeId>),
     /// This node is about to stop: it gives its leaderships away, and campaigns no more.
     HandOver,
     /// The answer to a [`Fetch`].
@@ -146,8 +153,13 @@ pub(crate) struct Outputs {
     pub(crate) installs: Vec<SnapshotId>,
     /// Snapshots that have arrived and are not wanted.
     pub(crate) discards: Vec<SnapshotId>,
+    /// Shards whose replica here was removed: what is stored of it is to go, after everything handed over to be applied; the
+    /// core is told [`Input::Cleared`].
+    pub(crate) removed: Vec<ShardId>,
     /// Changes of this node's part in shards.
     pub(crate) leadership: Vec<(ShardId, Leadership)>,
+    /// For how long each other node has been silent, when that was looked at anew.
+    pub(crate) silence: Option<BTreeMap<NodeId, Duration>>,
     /// Shards whose status may have changed.
     pub(crate) touched: BTreeSet<ShardId>,
     /// A group is broken. The core does nothing from here on.
@@ -197,5 +209,6 @@ pub(crate) struct GroupStatus {
     pub(crate) first_index: u64,
     pub(crate) last_index: u64,
     pub(crate) asleep: bool,
+    pub(crate) stateless: bool,
     pub(crate) members: Arc<Members>,
 }

@@ -6,7 +6,7 @@
 //! - `start` is never behind the log store's: a compaction is taken in here first;
 //! - `terms` covers `start ..= last`, one item per term, ascending.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 
 use mimi_hub_storage::{Entry, HardState, LogStart};
@@ -38,6 +38,8 @@ pub(super) struct LogView {
     /// Entries from the disk, while raft-rs takes them.
     fetched: Vec<Entry>,
     missing: RefCell<Vec<Missing>>,
+    /// A snapshot was asked for that covers more than is applied.
+    short: Cell<bool>,
 }
 
 impl LogView {
@@ -62,6 +64,7 @@ impl LogView {
             budget,
             fetched: Vec::new(),
             missing: RefCell::default(),
+            short: Cell::new(false),
         };
         view.terms.extend(
             terms
@@ -113,6 +116,15 @@ impl LogView {
             self.terms.pop_front();
         }
         self.terms.push_front(self.start);
+    }
+
+    /// Whether a snapshot was asked for, since the last call, that covers more than is applied.
+    pub(super) fn take_short(&self) -> bool {
+        self.short.take()
+    }
+
+    pub(super) fn members(&self) -> &ConfState {
+        &self.conf_state
     }
 
     pub(super) fn set_members(&mut self, members: ConfState) {
@@ -229,8 +241,11 @@ impl Storage for LogView {
     }
 
     /// Only says which one: whoever sends it takes the state as it is by then, and corrects the position.
-    fn snapshot(&self, _request_index: u64, _to: u64) -> raft::Result<Snapshot> {
-        if self.applied <= self.start.index {
+    fn snapshot(&self, request_index: u64, _to: u64) -> raft::Result<Snapshot> {
+        if self.applied < request_index {
+            self.short.set(true);
+        }
+        if self.applied <= self.start.index || self.applied < request_index {
             // Raft-rs asks again later.
             return Err(StorageError::SnapshotTemporarilyUnavailable.into());
         }

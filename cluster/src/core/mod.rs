@@ -57,6 +57,7 @@ use self::leaders::{MAX_MOVES, Peers};
 use crate::config::NodeId;
 use crate::error::ProposeError;
 use crate::fatal::{Fatal, panic_text};
+use crate::machine::Leadership;
 use crate::shard::ShardId;
 use crate::snapshot::SnapshotId;
 
@@ -88,6 +89,8 @@ pub(crate) struct Core {
     load: Load,
     /// Groups that may have ready work.
     dirty: BTreeSet<ShardId>,
+    /// Who should lead which shard; where nothing is said, it follows from the order of the nodes.
+    preferred: BTreeMap<ShardId, NodeId>,
     /// The nodes that share a group with this one.
     others: BTreeSet<NodeId>,
     ticks: usize,
@@ -124,6 +127,7 @@ impl Core {
         };
         Ok(Self {
             others: others(config.node, groups.values()),
+            preferred: BTreeMap::new(),
             config,
             ticks: 0,
             leaving: false,
@@ -174,6 +178,8 @@ impl Core {
         }
         if balance {
             self.others = others(self.config.node, self.groups.values());
+            let silence = |node: &NodeId| (*node, self.config.tick * self.load.peers.silence(*node) as u32);
+            out.silence = Some(self.others.iter().map(silence).collect());
         }
         if self.leaving {
             self.hand_over(out);
@@ -237,7 +243,10 @@ impl Core {
     fn balance(&mut self, out: &mut Outputs) {
         let peers = &self.load.peers;
         let wanted = self.groups.iter().filter_map(|(shard, group)| {
-            let to = leaders::preferred(*shard, &group.members().voters)?;
+            let to = match self.preferred.get(shard) {
+                Some(node) => *node,
+                None => leaders::preferred(*shard, &group.members().voters)?,
+            };
             (peers.steady(to) && group.could_be_led_by(to)).then_some((*shard, to))
         });
         let moves: Vec<_> = wanted.take(MAX_MOVES).collect();
@@ -329,6 +338,8 @@ impl Core {
             Input::Installed(id) => {
                 self.with(id.shard, out, |group, _, _| group.installed());
             }
+            Input::Prefer(leaders) => self.preferred = leaders,
+            Input::Cleared(start) => self.begin_anew(*start, out),
             Input::HandOver => {
                 self.leaving = true;
                 for group in self.groups.values_mut() {
@@ -338,6 +349,28 @@ impl Core {
             }
             Input::Fetched { shard, low, entries } => {
                 self.with(shard, out, |group, _, _| group.fetched(low, entries));
+            }
+        }
+    }
+
+    /// A replica that was removed begins anew, without anything but its vote.
+    fn begin_anew(&mut self, start: GroupStart, out: &mut Outputs) {
+        let shard = start.shard;
+        match Group::new(&self.config, start) {
+            Ok(group) => {
+                if let Some(before) = self.groups.insert(shard, group) {
+                    before.give_up(&mut self.load, out);
+                }
+                self.dirty.insert(shard);
+                out.touched.insert(shard);
+                out.leadership.push((shard, Leadership::Follower { leader: None }));
+            }
+            Err(error) => {
+                out.fatal = Some(Fatal {
+                    shard: Some(shard),
+                    cause: error.to_string(),
+                });
+                self.broken = true;
             }
         }
     }

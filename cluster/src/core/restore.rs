@@ -80,6 +80,7 @@ impl Restore {
                 write.hard_state = hard_state.take();
                 let members = records::encode_members(&self.members);
                 write.records.push((records::MEMBERS.to_vec(), Some(members)));
+                write.records.push((records::LATEST_MEMBERS.to_vec(), None));
                 write.records.push((records::RESTORE.to_vec(), None));
                 self.step = Step::Sealing;
             }

@@ -1,7 +1,9 @@
 //! What is known of the shards, for whoever looks.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use crate::config::NodeId;
 use crate::core::GroupStatus;
@@ -28,6 +30,8 @@ pub struct ShardStatus {
     pub last_index: u64,
     /// Whether it is idle, and costs nothing for that.
     pub asleep: bool,
+    /// Whether this replica lacks its state, and waits for it to come from another one.
+    pub stateless: bool,
     /// Who has a replica.
     pub members: Arc<Members>,
 }
@@ -47,12 +51,15 @@ pub struct ClusterStatus {
 
 /// Written by the worker after every step, read by anyone.
 pub(super) struct Board {
+    /// The meta group after the shards, if there is one.
     shards: Vec<Mutex<ShardStatus>>,
+    /// For how long each other node has been silent.
+    silence: Mutex<BTreeMap<NodeId, Duration>>,
     unapplied_bytes: AtomicU64,
 }
 
 impl Board {
-    pub(super) fn new(shards: u32) -> Self {
+    pub(super) fn new(groups: u32) -> Self {
         let blank = |shard| ShardStatus {
             shard: ShardId(shard),
             leadership: Leadership::Follower { leader: None },
@@ -62,10 +69,12 @@ impl Board {
             first_index: 0,
             last_index: 0,
             asleep: false,
+            stateless: false,
             members: Arc::default(),
         };
         Self {
-            shards: (0..shards).map(|shard| Mutex::new(blank(shard))).collect(),
+            silence: Mutex::default(),
+            shards: (0..groups).map(|shard| Mutex::new(blank(shard))).collect(),
             unapplied_bytes: AtomicU64::new(0),
         }
     }
@@ -80,6 +89,7 @@ impl Board {
                 first_index,
                 last_index,
                 asleep,
+                stateless,
                 members,
             } = status;
             let status = ShardStatus {
@@ -91,6 +101,7 @@ impl Board {
                 first_index,
                 last_index,
                 asleep,
+                stateless,
                 members,
             };
             *cell.lock().unwrap_or_else(PoisonError::into_inner) = status;
@@ -116,8 +127,13 @@ impl Board {
         self.unapplied_bytes.load(Ordering::Relaxed)
     }
 
-    pub(super) fn len(&self) -> u32 {
-        // Made from a `u32`.
-        self.shards.len() as u32
+    pub(super) fn set_silence(&self, silence: BTreeMap<NodeId, Duration>) {
+        *self.silence.lock().unwrap_or_else(PoisonError::into_inner) = silence;
+    }
+
+    /// For how long a node has been silent; `None` when it was never heard of.
+    pub(super) fn silence(&self, node: NodeId) -> Option<Duration> {
+        let silence = self.silence.lock().unwrap_or_else(PoisonError::into_inner);
+        silence.get(&node).copied()
     }
 }

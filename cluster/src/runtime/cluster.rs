@@ -1,15 +1,17 @@
 //! The handle to a running cluster.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use mimi_hub_storage::{LogStore, StateStore};
 use tokio::sync::{oneshot, watch};
 
-use super::board::{Board, ClusterStatus};
+use super::board::{Board, ClusterStatus, ShardStatus};
 use super::delivery::{Delivery, SharedStaging};
 use super::inbox::{Inbox, Request};
 use super::worker::{Seams, Stores, Worker};
@@ -18,6 +20,7 @@ use crate::entry;
 use crate::error::{ClusterError, ConfigError, ProposeError};
 use crate::machine::{Leadership, StateMachine};
 use crate::members::MemberStep;
+use crate::meta::{self, Driver, MetaCommand, MetaError, MetaState, MetaView, WithMeta, meta_shard};
 use crate::reader::ShardReader;
 use crate::recovery;
 use crate::shard::ShardId;
@@ -31,6 +34,8 @@ pub struct Cluster {
 
 struct Inner {
     node: NodeId,
+    shards: u32,
+    meta: Option<MetaView>,
     max_command_bytes: usize,
     inbox: Arc<Inbox>,
     board: Arc<Board>,
@@ -77,12 +82,25 @@ impl Cluster {
     ) -> Result<Self, ClusterError> {
         config.validate()?;
         let inbox = Arc::new(Inbox::new(config.max_queued, config.max_queued_bytes));
-        let board = Arc::new(Board::new(config.shards));
+        let board = Arc::new(Board::new(config.groups()));
         let staging = SharedStaging::new(&config);
         let delivery = Delivery::new(config.node, &inbox, staging.clone());
         let (stopped, watched) = watch::channel(false);
+        let (machine, meta) = match &config.meta {
+            Some(_) => {
+                let (machine, view) = WithMeta::new(machine, state.clone(), meta_shard(config.shards));
+                (Arc::new(machine) as Arc<dyn StateMachine>, Some(view))
+            }
+            None => (machine, None),
+        };
+        let driver = config
+            .meta
+            .clone()
+            .map(|meta| (meta, config.nodes.clone(), transport.clone()));
         let inner = Inner {
             node: config.node,
+            shards: config.shards,
+            meta,
             max_command_bytes: config.max_command_bytes,
             inbox: inbox.clone(),
             board: board.clone(),
@@ -118,7 +136,19 @@ impl Cluster {
             .spawn(run)
             .map_err(ClusterError::Thread)?;
         match started.await {
-            Ok(Ok(())) => Ok(Self { inner: Arc::new(inner) }),
+            Ok(Ok(())) => {
+                let cluster = Self { inner: Arc::new(inner) };
+                if let Some((config, founders, transport)) = driver {
+                    let driver = Driver {
+                        cluster: WeakCluster(Arc::downgrade(&cluster.inner)),
+                        transport,
+                        config,
+                        founders,
+                    };
+                    tokio::spawn(driver.run());
+                }
+                Ok(cluster)
+            }
             Ok(Err(error)) => Err(error),
             Err(_) => Err(ClusterError::Thread(std::io::Error::other(
                 "the worker panicked while it started",
@@ -128,7 +158,7 @@ impl Cluster {
 
     /// The number of shards.
     pub fn shards(&self) -> u32 {
-        self.inner.board.len()
+        self.inner.shards
     }
 
     /// This node.
@@ -145,10 +175,15 @@ impl Cluster {
     /// The future ends when the command has been committed *and* applied here, with what the state machine returned.
     /// Dropping it does not withdraw the command.
     pub fn propose(&self, shard: ShardId, command: impl AsRef<[u8]>) -> Proposal {
-        let command = command.as_ref();
+        self.propose_to(shard, shard.0 < self.inner.shards, command.as_ref())
+    }
+
+    fn propose_to(&self, shard: ShardId, exists: bool, command: &[u8]) -> Proposal {
         let (reply, answer) = oneshot::channel();
         let limit = self.inner.max_command_bytes;
-        let refused = if command.len() > limit {
+        let refused = if !exists {
+            Some((reply, ProposeError::NoSuchShard(shard)))
+        } else if command.len() > limit {
             Some((
                 reply,
                 ProposeError::TooLarge {
@@ -236,8 +271,69 @@ impl Cluster {
             node: self.inner.node,
             queued: self.inner.inbox.queued(),
             unapplied_bytes: self.inner.board.unapplied_bytes(),
-            shards: self.inner.board.shards().collect(),
+            shards: self.inner.board.shards().take(self.inner.shards as usize).collect(),
         }
+    }
+
+    /// What this node has applied of the meta group; `None` when the cluster has none.
+    pub fn meta(&self) -> Option<Arc<MetaState>> {
+        self.inner.meta.as_ref().map(|view| view.borrow().clone())
+    }
+
+    /// Waits until `wanted` holds of what this node has applied of the meta group.
+    ///
+    /// # Errors
+    /// There is no meta group, or the node stops.
+    pub async fn meta_when(&self, wanted: impl FnMut(&Arc<MetaState>) -> bool) -> Result<Arc<MetaState>, ProposeError> {
+        let mut view = self
+            .inner
+            .meta
+            .clone()
+            .ok_or(ProposeError::NoSuchShard(self.meta_shard()))?;
+        let state = view.wait_for(wanted).await.map_err(|_| ProposeError::ShuttingDown)?;
+        Ok(state.clone())
+    }
+
+    /// The meta group, as a shard: for [`leadership`](Self::leadership) and [`transfer`](Self::transfer).
+    pub fn meta_shard(&self) -> ShardId {
+        meta_shard(self.inner.shards)
+    }
+
+    /// Whether this node leads the meta group.
+    pub fn leads_meta(&self) -> bool {
+        self.inner.meta.is_some() && matches!(self.leadership(self.meta_shard()), Leadership::Leader { .. })
+    }
+
+    /// Changes the meta state. To be asked of the meta group's leader.
+    ///
+    /// # Errors
+    /// Those of a proposal; inside, why the command changed nothing.
+    pub async fn change_meta(&self, command: &MetaCommand) -> Result<Result<(), MetaError>, ProposeError> {
+        let bytes = meta::encode(command).map_err(|_| ProposeError::Unknown)?;
+        let outcome = self
+            .propose_to(self.meta_shard(), self.inner.meta.is_some(), &bytes)
+            .await?;
+        meta::decode(&outcome.bytes).map_err(|_| ProposeError::Unknown)
+    }
+
+    /// Where this node's replicas of all groups stand, that of the meta group last.
+    pub(crate) fn groups(&self) -> Vec<ShardStatus> {
+        self.inner.board.shards().collect()
+    }
+
+    /// Where this node stands in the meta group; `None` when there is none.
+    pub fn meta_status(&self) -> Option<ShardStatus> {
+        self.inner.board.shard(self.meta_shard())
+    }
+
+    /// For how long another node has not been heard of. Zero when it was never waited for.
+    pub fn silence(&self, node: NodeId) -> Duration {
+        self.inner.board.silence(node).unwrap_or_default()
+    }
+
+    /// Says who should lead which shard. Returns whether the worker will hear it.
+    pub(crate) fn prefer(&self, leaders: BTreeMap<ShardId, NodeId>) -> bool {
+        self.inner.inbox.request(Request::Prefer(leaders)).is_ok()
     }
 
     /// Stops this node's part: gives its leaderships to other nodes, refuses new requests, finishes those under way (each
@@ -249,6 +345,15 @@ impl Cluster {
         let mut stopped = self.inner.stopped.clone();
         // An error means that the worker is gone, too.
         let _ = stopped.wait_for(|stopped| *stopped).await;
+    }
+}
+
+/// Does not keep the cluster running.
+pub(crate) struct WeakCluster(Weak<Inner>);
+
+impl WeakCluster {
+    pub(crate) fn upgrade(&self) -> Option<Cluster> {
+        self.0.upgrade().map(|inner| Cluster { inner })
     }
 }
 

@@ -12,7 +12,7 @@ use tokio::sync::oneshot;
 
 use super::cluster::Outcome;
 use crate::config::NodeId;
-use crate::core::Frame;
+use crate::core::{Frame, GroupStart};
 use crate::error::ProposeError;
 use crate::fatal::Fatal;
 use crate::members::MemberStep;
@@ -46,13 +46,17 @@ pub(super) enum Request {
         steps: Vec<MemberStep>,
         reply: ProposalReply,
     },
+    /// Who should lead which shard.
+    Prefer(BTreeMap<ShardId, NodeId>),
 }
 
-/// What has become of a snapshot.
+/// What has become of a snapshot, or of a replica that was removed.
 #[derive(Debug)]
 pub(super) enum SnapshotNews {
     /// The state store has taken it.
     Installed(SnapshotId),
+    /// A replica that was removed is gone; what it begins anew with.
+    Cleared(Box<GroupStart>),
     /// It has arrived whole.
     Received { shard: ShardId, message: Message },
     /// It has reached the other node, or has not.
@@ -124,7 +128,7 @@ impl Inbox {
     pub(super) fn request(&self, request: Request) -> Result<(), (Request, ProposeError)> {
         let bytes = match &request {
             Request::Propose { data, .. } => data.len(),
-            Request::Read { .. } | Request::ChangeMembers { .. } | Request::Transfer { .. } => 0,
+            Request::Read { .. } | Request::ChangeMembers { .. } | Request::Transfer { .. } | Request::Prefer(_) => 0,
         };
         let mut state = self.lock();
         if state.waiting.stopping {
@@ -220,7 +224,7 @@ impl Inbox {
                     drop(reply.send(Err(ProposeError::ShuttingDown)));
                 }
                 Request::Read { reply, .. } => drop(reply.send(Err(ProposeError::ShuttingDown))),
-                Request::Transfer { .. } => {}
+                Request::Transfer { .. } | Request::Prefer(_) => {}
             }
         }
     }

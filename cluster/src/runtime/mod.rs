@@ -24,5 +24,6 @@ mod tests;
 mod worker;
 
 pub use board::{ClusterStatus, ShardStatus};
+pub(crate) use cluster::WeakCluster;
 pub use cluster::{Cluster, Outcome, Proposal};
 pub use delivery::Delivery;

@@ -19,7 +19,7 @@ use super::board::Board;
 use super::delivery::SharedStaging;
 use super::flusher::Flusher;
 use super::inbox::{Inbox, ProposalReply, ReadReply, Request, SnapshotNews, Waiting};
-use super::installer::Installer;
+use super::installer::{Installer, Task};
 use super::logger::logger;
 use super::sender::SnapshotSender;
 use crate::config::ClusterConfig;
@@ -30,7 +30,6 @@ use crate::error::{ClusterError, ProposeError};
 use crate::fatal::{Fatal, FatalHook, panic_text};
 use crate::machine::{EntryMeta, StateMachine};
 use crate::shard::ShardId;
-use crate::snapshot::SnapshotId;
 use crate::transport::{self, Transport};
 
 /// The stores of a node.
@@ -68,7 +67,7 @@ pub(super) struct Worker {
     apply: Sender<Work>,
     flush: Sender<()>,
     send: Sender<(ShardId, Message)>,
-    install: Sender<SnapshotId>,
+    install: Sender<Task>,
     /// For the snapshot sender, which may be in the middle of one.
     stop_sending: Arc<AtomicBool>,
     threads: Vec<JoinHandle<()>>,
@@ -118,6 +117,8 @@ impl Worker {
             work: to_send,
         };
         let installer = Installer {
+            node: config.node,
+            log: stores.log.clone(),
             state: stores.state.clone(),
             machine: machine.clone(),
             staging: staging.clone(),
@@ -215,6 +216,7 @@ impl Worker {
         );
         inputs.extend(waiting.snapshots.into_iter().map(|news| match news {
             SnapshotNews::Installed(id) => Input::Installed(id),
+            SnapshotNews::Cleared(start) => Input::Cleared(start),
             SnapshotNews::Received { shard, message } => Input::Snapshot { shard, message },
             SnapshotNews::Sent { shard, to, delivered } => Input::SnapshotSent { shard, to, delivered },
         }));
@@ -226,6 +228,10 @@ impl Worker {
                 Request::Read { shard, reply } => (Input::Read { shard, id }, Reply::Read(reply)),
                 Request::Transfer { shard, to } => {
                     inputs.push(Input::Transfer { shard, to });
+                    continue;
+                }
+                Request::Prefer(leaders) => {
+                    inputs.push(Input::Prefer(leaders));
                     continue;
                 }
                 Request::ChangeMembers { shard, steps, reply } => {
@@ -263,6 +269,9 @@ impl Worker {
             }
         }
         self.board.set_unapplied_bytes(self.core.unapplied_bytes());
+        if let Some(silence) = out.silence {
+            self.board.set_silence(silence);
+        }
         for (shard, state) in out.leadership {
             self.machine.leadership(shard, state);
         }
@@ -275,7 +284,10 @@ impl Worker {
             let _ = self.send.send(snapshot);
         }
         for id in out.installs {
-            let _ = self.install.send(id);
+            let _ = self.install.send(Task::Install(id));
+        }
+        for shard in out.removed {
+            let _ = self.install.send(Task::Clear(shard));
         }
         for id in out.discards {
             self.staging.lock().take_whole(id);

@@ -38,6 +38,8 @@ mod tests;
 mod tls;
 mod wire;
 
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
 use tokio::sync::oneshot;
 
@@ -57,6 +59,11 @@ pub trait Transport: Send + Sync + 'static {
     /// Where everything that arrives from other nodes has to be given. Called once, before anything is sent.
     fn connect(&self, delivery: Delivery) {
         drop(delivery);
+    }
+
+    /// The other nodes, from now on, and where they are: to be dialed and let in; any that is not named is not any more.
+    fn set_peers(&self, peers: &BTreeMap<NodeId, String>) {
+        let _ = peers;
     }
 
     /// Sends `frame` to node `to`, or drops it: a loss is survived, a stall of the caller is not. To be given to the other

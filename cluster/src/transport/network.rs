@@ -308,6 +308,16 @@ impl Transport for ClusterNetwork {
         }
     }
 
+    fn set_peers(&self, peers: &BTreeMap<NodeId, String>) {
+        let gone = self.peers().into_iter().map(|peer| peer.node);
+        for node in gone.filter(|node| !peers.contains_key(node)) {
+            self.remove_peer(node);
+        }
+        for (node, address) in peers.iter().filter(|(_, address)| !address.is_empty()) {
+            self.add_peer(*node, address.clone());
+        }
+    }
+
     fn send(&self, to: NodeId, frame: Vec<u8>) {
         if let Ok(link) = self.inner.link(to, Class::Raft) {
             // What does not fit, or has no connection, is lost: Raft sends again what matters.

@@ -54,7 +54,7 @@ impl Group {
 
     /// Raft-rs looks through the unapplied entries before it campaigns, which are gone once a snapshot has come.
     pub(super) fn may_campaign(&self) -> bool {
-        !self.leaving && self.restoring.is_none()
+        !self.leaving && !self.stateless && self.restoring.is_none()
     }
 
     pub(super) fn leads(&self) -> bool {

@@ -10,6 +10,7 @@ mod membership;
 mod requests;
 mod sleep;
 mod snapshots;
+mod stray;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -20,6 +21,7 @@ use raft::eraftpb::{Message, MessageType};
 use raft::{Config, GetEntriesContext, RawNode, ReadOnlyOption, SnapshotStatus};
 
 use self::sleep::Sleep;
+use self::stray::Removed;
 use super::election::ElectionTimeout;
 use super::leaders::preferred;
 use super::log_view::LogView;
@@ -57,6 +59,11 @@ pub(in crate::core) struct Group {
     sleep: Sleep,
     /// This node is about to stop.
     leaving: bool,
+    removed: Removed,
+    /// There is no state, which has to come as a snapshot.
+    stateless: bool,
+    /// Ticks since that was last asked for.
+    asked: usize,
     applied: u64,
     members: Arc<Members>,
     announced: Leadership,
@@ -89,6 +96,7 @@ impl Group {
             start,
             terms,
             applied,
+            stateless,
             tail,
         } = start;
         // Applied implies committed, and the commit index on the disk may be behind.
@@ -134,6 +142,9 @@ impl Group {
             timeout: ElectionTimeout::new(config.seed, config.node, shard, config.election_ticks, first),
             sleep: Sleep::default(),
             leaving: false,
+            removed: Removed::No,
+            stateless,
+            asked: usize::MAX,
             applied,
             members,
             announced: Leadership::Follower { leader: None },
@@ -152,6 +163,10 @@ impl Group {
     }
 
     pub(in crate::core) fn tick(&mut self, load: &Load) {
+        if self.removed != Removed::No {
+            return;
+        }
+        self.asked = self.asked.saturating_add(1);
         for (_, ticks) in &mut self.failed {
             *ticks = ticks.saturating_sub(1);
         }
@@ -164,13 +179,15 @@ impl Group {
             self.timeout.pin(&mut self.raw.raft);
             self.raw.tick();
         }
+        self.make_itself_heard();
         self.consider_sleep(load);
     }
 
     /// Takes a message in. What raft-rs refuses (a stale sender, a message of a kind that is never sent) is dropped, as
     /// the network might have dropped it.
     pub(in crate::core) fn receive(&mut self, message: Message, load: &Load) {
-        let Some(message) = self.receive_about_sleep(message, load) else {
+        let message = self.receive_about_removal(message);
+        let Some(message) = message.and_then(|message| self.receive_about_sleep(message, load)) else {
             return;
         };
         if self.is_asleep() {
@@ -178,6 +195,10 @@ impl Group {
         }
         let dropped = match message.get_msg_type() {
             MessageType::MsgSnapshot => true,
+            MessageType::MsgAppend | MessageType::MsgHeartbeat if self.stateless => {
+                self.ask_for_state(message);
+                return;
+            }
             MessageType::MsgTimeoutNow => !self.may_campaign(),
             _ => false,
         };
@@ -205,6 +226,7 @@ impl Group {
             Some(Next::Done) => {
                 self.raw.on_persist_ready(restoring.number);
                 self.applied = index;
+                self.stateless = false;
                 self.raw.advance_apply_to(index);
                 self.raw.mut_store().applied(index);
                 return self
@@ -238,7 +260,13 @@ impl Group {
     /// Takes the ready work, up to what has to be durable first. Returns what may be said at once.
     pub(in crate::core) fn gather(&mut self, batch: &mut LogBatch, load: &mut Load, out: &mut Outputs) -> Vec<Message> {
         let mut messages = Vec::new();
+        self.look_for_removal();
+        if self.clear_when_removed(out) {
+            self.settle(load, out);
+            return messages;
+        }
         self.append_queued(out);
+        self.reach_further();
         self.ask_reads();
         while self.writing.is_none() && self.restoring.is_none() && self.raw.has_ready() {
             let mut ready = self.raw.ready();
@@ -271,12 +299,14 @@ impl Group {
             }
             self.raw.mut_store().append(&entries);
             self.raw.advance_append_async(ready);
-            self.hand_over(&committed, load, out);
+            if !self.stateless {
+                self.hand_over(&committed, load, out);
+            }
             if synced {
                 let write = batch.group(group_id(self.shard));
                 write.entries = entries;
                 write.hard_state = self.hard_state.take();
-                write.compact_to = self.compact_to.take();
+                self.add_compaction(write);
                 self.writing = Some(Writing {
                     number,
                     messages: after,
@@ -314,7 +344,7 @@ impl Group {
         if !restoring && (self.hard_state.is_some() || self.compact_to.is_some()) {
             let write = batch.group(group_id(self.shard));
             write.hard_state = self.hard_state.take();
-            write.compact_to = self.compact_to.take();
+            self.add_compaction(write);
         }
     }
 
@@ -328,6 +358,7 @@ impl Group {
             first_index: log.first_index(),
             last_index: log.last_index(),
             asleep: self.is_asleep(),
+            stateless: self.stateless,
             members: self.members.clone(),
         }
     }

@@ -154,6 +154,21 @@ impl Group {
         (payload, request)
     }
 
+    /// The replica is gone: whatever waits on it ends.
+    pub(in crate::core) fn give_up(mut self, load: &mut Load, out: &mut Outputs) {
+        for (_, bytes) in self.unapplied {
+            load.unapplied_bytes -= bytes;
+        }
+        for (id, _) in self.queued {
+            out.answers.push((id, Err(ProposeError::NotLeader { leader: None })));
+        }
+        for proposal in self.proposals {
+            out.answers.push((proposal.id, Err(ProposeError::Unknown)));
+        }
+        let reads = self.reads.take_orphaned(None);
+        answer_reads(&reads, &Err(ProposeError::NotLeader { leader: None }), load, out);
+    }
+
     /// After every change: fails what waits on a leadership that is over, answers confirmed reads, announces the role.
     pub(super) fn settle(&mut self, load: &mut Load, out: &mut Outputs) {
         let term = self.raw.raft.term;

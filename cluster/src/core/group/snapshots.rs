@@ -1,22 +1,57 @@
 //! Snapshots of a group, and the compaction that makes them necessary.
 
-use raft::eraftpb::Message;
+use mimi_hub_storage::GroupWrite;
+use raft::eraftpb::{Entry, Message, MessageType};
 use raft::{ProgressState, SnapshotStatus};
 
 use super::Group;
 use crate::config::NodeId;
 use crate::core::compact::{self, Reach};
+use crate::records;
 
 impl Group {
+    /// Adds the compaction that waits for a write.
+    pub(super) fn add_compaction(&mut self, write: &mut GroupWrite) {
+        write.compact_to = self.compact_to.take();
+        if write.compact_to.is_some() {
+            let members = records::encode_members(self.raw.store().members());
+            write.records.push((records::LATEST_MEMBERS.to_vec(), Some(members)));
+        }
+    }
+
+    /// A replica without state may have an end of its log that nobody else has, and waits for a snapshot beyond it. When
+    /// nothing is proposed, nothing would ever get there: then it is an entry without data that does.
+    pub(super) fn reach_further(&mut self) {
+        let raft = &self.raw.raft;
+        let idle = self.queued.is_empty() && raft.raft_log.committed == raft.raft_log.last_index();
+        if self.raw.store().take_short() && self.leads() && idle {
+            let mut message = Message {
+                from: raft.id,
+                ..Message::default()
+            };
+            message.set_msg_type(MessageType::MsgPropose);
+            message.set_entries(vec![Entry::default()].into());
+            // Refused while the leadership is given away: it is asked for again.
+            let _ = self.raw.step(message);
+        }
+    }
+
     /// Takes in that a snapshot has arrived. Returns whether it is wanted: then it is to be installed later on.
     pub(in crate::core) fn receive_snapshot(&mut self, message: Message) -> bool {
         let metadata = message.get_snapshot().get_metadata();
         let (index, term) = (metadata.index, metadata.term);
-        if self.restoring.is_some() || self.raw.raft.snap().is_some() {
+        // One that covers less than a replica without state has acknowledged would make it lose that.
+        let short = self.stateless && index < self.raw.raft.raft_log.last_index();
+        if short || self.restoring.is_some() || self.raw.raft.snap().is_some() {
             return false;
         }
         self.wake();
+        if self.stateless {
+            // Otherwise raft-rs takes one that ends where the log does for nothing new.
+            self.raw.raft.pending_request_snapshot = index;
+        }
         let _ = self.raw.step(message);
+        self.raw.raft.pending_request_snapshot = raft::INVALID_INDEX;
         let pending = self.raw.raft.snap().map(|snapshot| snapshot.get_metadata());
         pending.is_some_and(|pending| (pending.index, pending.term) == (index, term))
     }
@@ -52,7 +87,7 @@ impl Group {
             keep,
             max_lag,
         });
-        if self.restoring.is_none() && to >= self.raw.store().start().index + keep.max(1) {
+        if self.restoring.is_none() && !self.stateless && to >= self.raw.store().start().index + keep.max(1) {
             self.raw.mut_store().compact(to);
             self.compact_to = Some(to);
         }

@@ -248,6 +248,49 @@ fn replicas_that_move_in_the_midst_of_chaos_break_no_invariant() {
 }
 
 #[test]
+fn a_replica_whose_state_store_is_lost_gets_it_from_the_others_and_keeps_its_votes() {
+    let (mut acknowledged, mut lost, mut installed) = (0, 0, 0);
+    for seed in 8000..8080 {
+        let mut sim = Sim::new(heavy(seed));
+        for round in 0..40 {
+            if sim.all_whole() && round > 5 {
+                let victim = sim.ids()[(seed as usize + round) % 3];
+                sim.lose_state(victim);
+                sim.start(victim);
+                lost += 1;
+            }
+            heavy_chaos(&mut sim, 1);
+        }
+        sim.assert_nothing_lost();
+        sim.run_until("whole replicas", Sim::all_whole);
+        acknowledged += sim.acknowledged();
+        installed += sim.installed;
+    }
+    assert!(
+        acknowledged > 2000 && lost > 200 && installed > 200,
+        "{acknowledged} {lost} {installed}: the test tests little"
+    );
+}
+
+#[test]
+fn a_lone_replica_whose_state_store_is_lost_is_refused() {
+    let mut sim = Sim::new(World {
+        short_logs: true,
+        ..world(5, 1, 1)
+    });
+    let shard = ShardId(0);
+    sim.run_until("leader", |sim| sim.leader(shard).is_some());
+    for _ in 0..60 {
+        sim.propose(NodeId(1), shard);
+        sim.run(Duration::from_millis(50));
+    }
+    sim.lose_state(NodeId(1));
+    let refused = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| sim.start(NodeId(1))));
+    let text = refused.unwrap_err().downcast_ref::<String>().cloned().unwrap();
+    assert!(text.contains("StateDoesNotFitLog"), "{text}");
+}
+
+#[test]
 fn a_replica_that_lacks_too_much_gets_a_snapshot() {
     let mut sim = Sim::new(World {
         short_logs: true,

@@ -1,5 +1,6 @@
 //! Clusters with their threads: one node here, several in `several`.
 
+mod meta;
 mod several;
 mod support;
 mod tls;

@@ -19,23 +19,23 @@ use crate::shard::ShardId;
 use crate::transport::ClusterNetwork;
 use crate::transport::testing::{Ca, Echo, bind, network_config};
 
-const SHARDS: u32 = 12;
+pub(super) const SHARDS: u32 = 12;
 
-struct Node {
-    cluster: Cluster,
-    network: ClusterNetwork,
+pub(super) struct Node {
+    pub(super) cluster: Cluster,
+    pub(super) network: ClusterNetwork,
 }
 
-struct Nodes {
+pub(super) struct Nodes {
     dir: tempfile::TempDir,
     ca: Ca,
-    addresses: BTreeMap<NodeId, String>,
-    nodes: BTreeMap<NodeId, Node>,
+    pub(super) addresses: BTreeMap<NodeId, String>,
+    pub(super) nodes: BTreeMap<NodeId, Node>,
     change: fn(&mut ClusterConfig),
 }
 
 impl Nodes {
-    async fn start(change: fn(&mut ClusterConfig)) -> Self {
+    pub(super) async fn start(change: fn(&mut ClusterConfig)) -> Self {
         let mut listeners = BTreeMap::new();
         let mut addresses = BTreeMap::new();
         for id in [1, 2, 3].map(NodeId) {
@@ -56,7 +56,7 @@ impl Nodes {
         nodes
     }
 
-    async fn start_node(&mut self, id: NodeId) {
+    pub(super) async fn start_node(&mut self, id: NodeId) {
         let mut listener = TcpListener::bind(&self.addresses[&id]).await;
         for _ in 0..100 {
             if listener.is_err() {
@@ -67,7 +67,7 @@ impl Nodes {
         self.start_on(id, listener.unwrap()).await;
     }
 
-    async fn start_on(&mut self, id: NodeId, listener: TcpListener) {
+    pub(super) async fn start_on(&mut self, id: NodeId, listener: TcpListener) {
         let mut network = network_config(id.0, listener, &self.addresses, self.ca.node(id));
         network.shards = SHARDS;
         let network = ClusterNetwork::start(network, Arc::new(Echo)).unwrap();
@@ -76,6 +76,9 @@ impl Nodes {
         config.nodes = [1, 2, 3].map(NodeId).to_vec();
         config.joining = !config.nodes.contains(&id);
         (self.change)(&mut config);
+        if let Some(meta) = &mut config.meta {
+            meta.addresses = self.addresses.clone();
+        }
         let (log, state) = open(&self.dir.path().join(id.to_string())).await;
         let machine = Arc::new(Machine::default());
         let cluster = Cluster::start_with_transport(config, log, state, machine, Arc::new(network.clone()))
@@ -85,21 +88,21 @@ impl Nodes {
     }
 
     /// Cuts a node off at once, and lets go of it.
-    async fn kill(&mut self, id: NodeId) {
+    pub(super) async fn kill(&mut self, id: NodeId) {
         let node = self.nodes.remove(&id).unwrap();
         node.network.stop().await;
     }
 
-    fn leader(&self, shard: ShardId) -> Option<NodeId> {
+    pub(super) fn leader(&self, shard: ShardId) -> Option<NodeId> {
         let leads = |node: &Node| matches!(node.cluster.leadership(shard), Leadership::Leader { .. });
         self.nodes.iter().find(|(_, node)| leads(node)).map(|(id, _)| *id)
     }
 
-    fn shards() -> impl Iterator<Item = ShardId> + Clone {
+    pub(super) fn shards() -> impl Iterator<Item = ShardId> + Clone {
         (0..SHARDS).map(ShardId)
     }
 
-    async fn all_led(&self) {
+    pub(super) async fn all_led(&self) {
         eventually("leaders", || Self::shards().all(|shard| self.leader(shard).is_some())).await;
     }
 
@@ -108,7 +111,7 @@ impl Nodes {
     }
 
     /// Proposes until it is acknowledged.
-    async fn append(&self, shard: ShardId, text: &str) {
+    pub(super) async fn append(&self, shard: ShardId, text: &str) {
         let begun = Instant::now();
         while begun.elapsed() < Duration::from_secs(20) {
             let Some(leader) = self.leader(shard) else {
@@ -145,7 +148,7 @@ impl Nodes {
         panic!("the members of {shard} do not change");
     }
 
-    fn items(&self, id: NodeId, shard: ShardId) -> Vec<Vec<u8>> {
+    pub(super) fn items(&self, id: NodeId, shard: ShardId) -> Vec<Vec<u8>> {
         let pairs =
             self.nodes[&id]
                 .cluster

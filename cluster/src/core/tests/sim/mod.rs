@@ -61,10 +61,15 @@ pub(super) struct World {
 #[derive(Debug)]
 enum Event {
     Wake,
-    Arrive { from: NodeId, bytes: Vec<u8> },
+    Arrive {
+        from: NodeId,
+        bytes: Vec<u8>,
+    },
     Written(LogWrite),
     Apply(Vec<ApplyWork>),
     Flush,
+    /// What is stored of a removed replica goes.
+    Clear(ShardId),
     Snapshot(snapshots::Happening),
 }
 
@@ -100,6 +105,8 @@ pub(super) struct Sim {
     trace: DefaultHasher,
     /// Snapshots that were installed.
     pub(super) installed: usize,
+    /// Removed replicas that were cleared away.
+    pub(super) cleared: usize,
 }
 
 impl Drop for Sim {
@@ -130,6 +137,7 @@ impl Sim {
             history: BTreeMap::new(),
             trace: DefaultHasher::new(),
             installed: 0,
+            cleared: 0,
             world,
         };
         for node in sim.ids() {
@@ -195,6 +203,26 @@ impl Sim {
             return;
         };
         self.stores.insert(node, (log.crash(), state.crash(), life));
+    }
+
+    /// Cuts a node's power, and takes its state store away for good.
+    pub(super) fn lose_state(&mut self, node: NodeId) {
+        self.crash(node);
+        if let Some((_, state, _)) = self.stores.get_mut(&node) {
+            *state = MemoryStore::default();
+        }
+    }
+
+    /// Whether every node is up and has the state of all its shards.
+    pub(super) fn all_whole(&self) -> bool {
+        self.nodes.values().all(|node| {
+            let whole = |up: &Node| {
+                self.shards()
+                    .iter()
+                    .all(|shard| !up.core.status(*shard).unwrap().stateless)
+            };
+            node.as_ref().is_some_and(whole)
+        })
     }
 
     pub(super) fn is_up(&self, node: NodeId) -> bool {
@@ -435,6 +463,7 @@ impl Sim {
                 self.flush(node);
                 self.schedule(Duration::from_millis(300), node, Event::Flush);
             }
+            Event::Clear(shard) => self.clear(node, shard),
             Event::Snapshot(happening) => self.snapshot_happens(node, happening),
         }
     }
@@ -467,6 +496,11 @@ impl Sim {
             let delay = self.millis(if slow { 50..900 } else { 0..8 });
             self.schedule(delay, node, Event::Written(write));
         }
+        for shard in out.removed {
+            // After everything handed over to be applied, which takes 2 ms.
+            let delay = self.millis(3..30);
+            self.schedule(delay, node, Event::Clear(shard));
+        }
         self.perform_snapshots(node, out.snapshots, &out.installs, &out.discards);
         for fetch in out.fetches {
             let log = &self.nodes[&node].as_ref().unwrap().log;
@@ -482,6 +516,14 @@ impl Sim {
                 },
             );
         }
+    }
+
+    fn clear(&mut self, node: NodeId, shard: ShardId) {
+        let up = self.nodes[&node].as_ref().unwrap();
+        recovery::clear(shard, &up.log, &up.state).unwrap();
+        let start = recovery::recover_group(shard, node, &up.log, &up.state).unwrap();
+        self.cleared += 1;
+        self.input(node, Input::Cleared(Box::new(start)));
     }
 
     fn send(&mut self, frame: &Frame) {

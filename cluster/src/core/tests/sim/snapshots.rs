@@ -93,7 +93,18 @@ impl Sim {
 
     fn send_snapshot(&mut self, node: NodeId, shard: ShardId, mut message: Message) {
         let up = self.nodes[&node].as_ref().unwrap();
-        let collected = collect(&up.state, shard, u64::MAX).unwrap();
+        let to = NodeId(message.to);
+        let Ok(collected) = collect(&up.state, shard, u64::MAX) else {
+            // It was removed meanwhile, and has nothing any more.
+            return self.input(
+                node,
+                Input::SnapshotSent {
+                    shard,
+                    to,
+                    delivered: false,
+                },
+            );
+        };
         let metadata = message.get_snapshot().get_metadata();
         assert!(
             collected.id.index >= metadata.index,
@@ -102,7 +113,6 @@ impl Sim {
         );
         collected.correct(&mut message);
         let chunks = collected.chunks;
-        let to = NodeId(message.to);
         let lost = self.one_in(4) || self.cut.contains(&(node, to)) || !self.is_up(to);
         let taken = self.millis(5..400);
         if !lost {
