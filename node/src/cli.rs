@@ -34,6 +34,8 @@ enum Command {
     Demo(mimi_hub_ops::demo::DemoArgs),
     /// Put a hub under load and measure how many messages it acknowledges, and how soon.
     Load(mimi_hub_ops::load::LoadArgs),
+    /// Kill, pause, cut off, starve and restart a hub's nodes under load, and check that nothing is lost.
+    Chaos(Box<mimi_hub_ops::chaos::ChaosArgs>),
 }
 
 #[derive(Debug, Args)]
@@ -73,6 +75,10 @@ pub fn main() -> ExitCode {
             .map_err(Into::into),
         Command::Load(args) => runtime
             .block_on(mimi_hub_ops::load::run(args))
+            .map(|()| ExitCode::SUCCESS)
+            .map_err(Into::into),
+        Command::Chaos(args) => runtime
+            .block_on(mimi_hub_ops::chaos::run(*args))
             .map(|()| ExitCode::SUCCESS)
             .map_err(Into::into),
     };

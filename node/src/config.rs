@@ -135,6 +135,9 @@ pub struct NodeConfig {
     /// Where the nodes are that create the cluster, this one among them: number to `host:port`. A node that joins one names
     /// itself and those that it begins with; from then on the cluster knows where its nodes are.
     pub nodes: BTreeMap<String, String>,
+    /// Where this node dials others in place of where they are: through a tunnel, for example.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub detours: BTreeMap<String, String>,
     /// PEM: this node's certificate, for `node-<number>.cluster.internal`, server and client.
     pub certificate: PathBuf,
     /// PEM: the key of `certificate`.
@@ -188,14 +191,23 @@ impl NodeConfig {
 
     /// The nodes by their numbers; `None` when one is not a number from 1.
     pub(crate) fn numbered(&self) -> Option<BTreeMap<u64, &str>> {
-        self.nodes
-            .iter()
-            .map(|(number, address)| {
-                let number = number.parse().ok().filter(|number| *number > 0)?;
-                Some((number, address.as_str()))
-            })
-            .collect()
+        numbered(&self.nodes)
     }
+
+    /// The detours by the numbers of their nodes; `None` when one is not a number from 1.
+    pub(crate) fn numbered_detours(&self) -> Option<BTreeMap<u64, &str>> {
+        numbered(&self.detours)
+    }
+}
+
+fn numbered(nodes: &BTreeMap<String, String>) -> Option<BTreeMap<u64, &str>> {
+    nodes
+        .iter()
+        .map(|(number, address)| {
+            let number = number.parse().ok().filter(|number| *number > 0)?;
+            Some((number, address.as_str()))
+        })
+        .collect()
 }
 
 /// How to reach one host, in place of what DNS says.

@@ -37,6 +37,9 @@ const LEADER_POLL: Duration = Duration::from_millis(10);
 /// How long another node may take to say who leads a shard.
 const WHO_LEADS_MAX: Duration = Duration::from_millis(300);
 
+/// Between two looks at whether the node that was asked still leads.
+const OVERTHROWN_POLL: Duration = Duration::from_millis(50);
+
 /// How long another node may take for an ask.
 const ANSWER_MAX: Duration = Duration::from_secs(10);
 
@@ -95,7 +98,7 @@ impl Hub {
                         hash,
                         request: encoded.clone(),
                     };
-                    self.ask_node(node, &asked, ANSWER_MAX).await
+                    self.ask_leader(node, self.shard_of(&id), &asked).await
                 }
             };
             if !matches!(answer, Err(AskError::Unavailable)) {
@@ -126,13 +129,42 @@ impl Hub {
                     let bytes = self.answer(asked.clone()).await;
                     understood(bytes.and_then(|bytes| decode(&bytes)))
                 }
-                Leader::There(node) => self.ask_node(node, asked, ANSWER_MAX).await,
+                Leader::There(node) => self.ask_leader(node, shard, asked).await,
             };
             if !matches!(answer, Err(AskError::Unavailable)) {
                 return answer;
             }
         }
         answer
+    }
+
+    /// Asks the node that leads a shard, for as long as it does: one that hangs is not waited for when another has taken over.
+    async fn ask_leader<T: DeserializeOwned>(
+        &self,
+        node: NodeId,
+        shard: ShardId,
+        asked: &Asked,
+    ) -> Result<T, AskError> {
+        let overthrown = async {
+            if !self.cluster().has_replica(shard) {
+                // It would not hear of it.
+                return std::future::pending().await;
+            }
+            loop {
+                sleep(OVERTHROWN_POLL).await;
+                match self.cluster().leadership(shard) {
+                    Leadership::Follower { leader } if leader.is_none_or(|leader| leader == node) => {}
+                    Leadership::Follower { .. } | Leadership::Leader { .. } => return,
+                }
+            }
+        };
+        tokio::select! {
+            answer = self.ask_node(node, asked, ANSWER_MAX) => answer,
+            () = overthrown => {
+                tracing::debug!(%node, %shard, "another node leads now than was asked");
+                Err(AskError::Unavailable)
+            }
+        }
     }
 
     pub(crate) async fn ask_node<T: DeserializeOwned>(

@@ -105,7 +105,7 @@ pub async fn run(config: Config, sockets: Sockets, shutdown: impl Future<Output 
     let answering = Arc::new(Answering::default());
     let network = match (&config.cluster, sockets.cluster) {
         (Some(several), Some(socket)) => {
-            let nodes = numbered(several)?;
+            let nodes = numbered(several.numbered())?;
             cluster_config.nodes = nodes.keys().copied().collect();
             cluster_config.joining = several.join;
             cluster_config.meta = Some(MetaConfig {
@@ -215,9 +215,9 @@ pub async fn run(config: Config, sockets: Sockets, shutdown: impl Future<Output 
     Ok(())
 }
 
-fn numbered(config: &NodeConfig) -> Result<BTreeMap<NodeId, String>, NodeError> {
-    let nodes = config.numbered().ok_or(NodeError::Nodes)?;
+fn numbered(nodes: Option<BTreeMap<u64, &str>>) -> Result<BTreeMap<NodeId, String>, NodeError> {
     Ok(nodes
+        .ok_or(NodeError::Nodes)?
         .into_iter()
         .map(|(number, address)| (NodeId(number), address.to_owned()))
         .collect())
@@ -242,6 +242,7 @@ fn network(
         shards,
         listener,
         peers,
+        detours: numbered(config.numbered_detours())?,
         tls: ClusterTls {
             ca: read(&config.ca)?,
             certificate: read(&config.certificate)?,

@@ -191,6 +191,12 @@ pub enum OpsError {
         /// Why the first was not.
         first: String,
     },
+    /// Faults happened, and something did not hold.
+    #[error("chaos broke it: {what}")]
+    ChaosBroke {
+        /// What and how often.
+        what: String,
+    },
     /// The demo ran and found something wrong.
     #[error("{failed} of {steps} steps failed")]
     DemoFailed {

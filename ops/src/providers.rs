@@ -1,13 +1,14 @@
-//! Provider processes on this machine: the demo's and the load's.
+//! Provider processes on this machine: those of the demo, of the load and of chaos.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::process::{ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use mimi_hub_proto::uri::ProviderDomain;
+use rustix::process::{Pid, Signal, kill_process};
 use serde::Serialize;
 use tokio::process::{Child, Command};
 
@@ -36,6 +37,11 @@ pub(crate) struct Node {
     pub(crate) local_port: u16,
     /// Of the admin listener, where there are several nodes.
     pub(crate) admin_port: u16,
+    pub(crate) cluster_port: u16,
+    /// Where this node looks for the others: by their places, its own `cluster_port` at its own. Another port than theirs
+    /// where something stands between them.
+    pub(crate) links: Vec<u16>,
+    pub(crate) data: PathBuf,
     child: Option<Child>,
 }
 
@@ -45,11 +51,22 @@ struct Ports {
     local: u16,
     cluster: u16,
     admin: u16,
+    links: Vec<u16>,
 }
 
 /// Writes certificates and configuration for providers on free ports of the loopback interface, the first of them with
 /// `nodes` processes. Nothing runs yet.
 pub(crate) fn prepare(folder: &Path, domains: &[ProviderDomain], nodes: u16) -> Result<Vec<Provider>, OpsError> {
+    prepare_all(folder, domains, nodes, false)
+}
+
+/// The same, where each of the first provider's nodes reaches each other one at a port of this pair's own, at which somebody
+/// has to listen ([`Node::links`]).
+pub(crate) fn prepare_linked(folder: &Path, domains: &[ProviderDomain], nodes: u16) -> Result<Vec<Provider>, OpsError> {
+    prepare_all(folder, domains, nodes, true)
+}
+
+fn prepare_all(folder: &Path, domains: &[ProviderDomain], nodes: u16, linked: bool) -> Result<Vec<Provider>, OpsError> {
     let certs = folder.join("certs");
     let options = DevCertsOptions {
         nodes: if nodes > 1 { nodes } else { 0 },
@@ -57,16 +74,29 @@ pub(crate) fn prepare(folder: &Path, domains: &[ProviderDomain], nodes: u16) -> 
     };
     DevCerts::generate(domains, options)?.write(&certs, false)?;
     let processes = |index: usize| if index == 0 { usize::from(nodes) } else { 1 };
-    let free = free_ports(4 * (0..domains.len()).map(processes).sum::<usize>())?;
-    let mut free = free.chunks_exact(4).map(|ports| Ports {
+    let each = if linked { 4 + usize::from(nodes) } else { 4 };
+    let free = free_ports(each * (0..domains.len()).map(processes).sum::<usize>())?;
+    let mut free = free.chunks_exact(each).map(|ports| Ports {
         federation: ports[0],
         local: ports[1],
         cluster: ports[2],
         admin: ports[3],
+        links: ports[4..].to_vec(),
     });
-    let ports: Vec<Vec<Ports>> = (0..domains.len())
+    let mut ports: Vec<Vec<Ports>> = (0..domains.len())
         .map(|index| free.by_ref().take(processes(index)).collect())
         .collect();
+    for own in &mut ports {
+        let direct: Vec<u16> = own.iter().map(|ports| ports.cluster).collect();
+        for (index, ports) in own.iter_mut().enumerate() {
+            if linked {
+                ports.links.truncate(direct.len());
+                ports.links[index] = ports.cluster;
+            } else {
+                ports.links.clone_from(&direct);
+            }
+        }
+    }
     let all: BTreeMap<&ProviderDomain, &Vec<Ports>> = domains.iter().zip(&ports).collect();
     domains
         .iter()
@@ -146,11 +176,8 @@ fn node(
         cluster: several.then(|| Cluster {
             node: number,
             listen: loopback(ports.cluster),
-            nodes: own
-                .iter()
-                .enumerate()
-                .map(|(index, ports)| ((index + 1).to_string(), loopback(ports.cluster)))
-                .collect(),
+            nodes: numbered(own.iter().map(|ports| ports.cluster)),
+            detours: numbered(ports.links.iter().copied()),
             certificate: certs.join(format!("node-{number}.pem")),
             private_key: certs.join(format!("node-{number}.key")),
             ca: certs.join("cluster-ca.pem"),
@@ -182,6 +209,9 @@ fn node(
         federation_port: ports.federation,
         local_port: ports.local,
         admin_port: ports.admin,
+        cluster_port: ports.cluster,
+        links: ports.links.clone(),
+        data: folder.join("data"),
         child: None,
     })
 }
@@ -202,6 +232,23 @@ impl Provider {
     pub(crate) async fn start_node(&mut self, index: usize) -> Result<(), OpsError> {
         self.nodes[index].spawn(&self.domain)?;
         self.ready(index).await
+    }
+
+    /// `Err` when one of the processes that were started has ended by itself.
+    pub(crate) fn all_run(&mut self) -> Result<(), OpsError> {
+        for node in &mut self.nodes {
+            if let Some(child) = &mut node.child
+                && let Ok(Some(status)) = child.try_wait()
+            {
+                return Err(node.failed(&self.domain, &format!("ended with {status} by itself")));
+            }
+        }
+        Ok(())
+    }
+
+    /// What is wrong with one of the processes.
+    pub(crate) fn failed(&self, index: usize, reason: &str) -> OpsError {
+        self.nodes[index].failed(&self.domain, reason)
     }
 
     async fn ready(&mut self, index: usize) -> Result<(), OpsError> {
@@ -268,6 +315,26 @@ impl Node {
         Ok(())
     }
 
+    /// Sends a signal to the process, if it runs.
+    pub(crate) fn signal(&self, signal: Signal) -> Result<(), OpsError> {
+        let pid = self
+            .pid()
+            .and_then(|pid| i32::try_from(pid).ok())
+            .and_then(Pid::from_raw);
+        match pid.map(|pid| kill_process(pid, signal)) {
+            None | Some(Ok(())) => Ok(()),
+            Some(Err(error)) => Err(OpsError::Usage(format!("cannot send a signal: {error}"))),
+        }
+    }
+
+    /// Waits until the process has ended by itself; says how, or nothing when it takes longer than `limit`.
+    pub(crate) async fn ended(&mut self, limit: Duration) -> Option<ExitStatus> {
+        let child = self.child.as_mut()?;
+        let status = tokio::time::timeout(limit, child.wait()).await.ok()?.ok()?;
+        self.child = None;
+        Some(status)
+    }
+
     /// The process, while it runs.
     pub(crate) fn pid(&self) -> Option<u32> {
         self.child.as_ref().and_then(Child::id)
@@ -291,7 +358,7 @@ impl Node {
 }
 
 /// Ports that are free now. Holding all of them at once makes them different.
-fn free_ports(count: usize) -> Result<Vec<u16>, OpsError> {
+pub(crate) fn free_ports(count: usize) -> Result<Vec<u16>, OpsError> {
     let no_port = |error: std::io::Error| OpsError::Usage(format!("no free port on the loopback interface: {error}"));
     let held: Vec<TcpListener> = (0..count)
         .map(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)))
@@ -299,6 +366,14 @@ fn free_ports(count: usize) -> Result<Vec<u16>, OpsError> {
         .map_err(no_port)?;
     held.iter()
         .map(|listener| listener.local_addr().map(|address| address.port()).map_err(no_port))
+        .collect()
+}
+
+/// Addresses by the numbers of their nodes.
+fn numbered(ports: impl Iterator<Item = u16>) -> BTreeMap<String, String> {
+    (1..)
+        .zip(ports)
+        .map(|(number, port): (usize, u16)| (number.to_string(), loopback(port)))
         .collect()
 }
 
@@ -347,6 +422,7 @@ struct Cluster {
     node: usize,
     listen: String,
     nodes: BTreeMap<String, String>,
+    detours: BTreeMap<String, String>,
     certificate: PathBuf,
     private_key: PathBuf,
     ca: PathBuf,

@@ -216,7 +216,9 @@ impl ClientState {
                 group
                     .merge_pending_commit(&keys.provider)
                     .map_err(OpsError::mls("merge the own Commit"))?;
-                Ok(Some(group.epoch().as_u64()))
+                let epoch = group.epoch().as_u64();
+                membership.note_epoch();
+                Ok(Some(epoch))
             }
             Some(UpdateKind::Proposals { .. }) => {
                 membership.leaving = true;

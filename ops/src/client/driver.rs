@@ -203,13 +203,20 @@ impl Client {
         self.state.encrypt_ahead(room, text, count)
     }
 
-    /// Sends a message. Where the room has moved on too far, it is encrypted anew in the epoch that the stream brings.
+    /// Sends a message. Where the room has moved on too far, it is encrypted anew in the epoch that the stream brings. Proposals
+    /// that wait are committed first: with them pending, nothing but handshakes may be sent (RFC 9420, 12.4).
     ///
     /// # Errors
     /// As [`Client::change`].
     pub async fn send(&mut self, room: &RoomUri, content: &MimiContent) -> Result<(), OpsError> {
         self.resume(room).await?;
         for _ in 0..ATTEMPTS_MAX {
+            if self.state.has_pending_proposals(room) {
+                let body = self.state.commit(room, &RoomChange::Pending)?;
+                // Accepted or overtaken by another's Commit, the proposals are gone.
+                self.try_update(room, "Commit", body).await?;
+                continue;
+            }
             let body = self.state.encrypt(room, content)?;
             match self.send_message(room, body).await? {
                 MessageAnswer::Accepted => return Ok(()),
@@ -307,15 +314,8 @@ impl Client {
     ) -> Result<(), OpsError> {
         for _ in 0..ATTEMPTS_MAX {
             let body = build(&mut self.state)?;
-            match self.send_update(room, body).await? {
-                UpdateAnswer::Accepted => return Ok(()),
-                UpdateAnswer::WrongEpoch(epoch) => self.catch_up(room, epoch).await?,
-                UpdateAnswer::Refused { code, description } => {
-                    // The hub may know proposals that this client has yet to hear of; a Commit without them is refused.
-                    if self.sync(REFUSED_WAIT).await? == 0 {
-                        return Err(denied(what, code, description));
-                    }
-                }
+            if self.try_update(room, what, body).await? {
+                return Ok(());
             }
         }
         Err(OpsError::Overtaken {
@@ -323,6 +323,24 @@ impl Client {
             room: room.clone(),
             attempts: ATTEMPTS_MAX,
         })
+    }
+
+    /// Sends an update. False when the room has moved on: the stream has been followed, and it can be built anew.
+    async fn try_update(&mut self, room: &RoomUri, what: &'static str, body: Vec<u8>) -> Result<bool, OpsError> {
+        match self.send_update(room, body).await? {
+            UpdateAnswer::Accepted => Ok(true),
+            UpdateAnswer::WrongEpoch(epoch) => {
+                self.catch_up(room, epoch).await?;
+                Ok(false)
+            }
+            UpdateAnswer::Refused { code, description } => {
+                // The hub may know proposals that this client has yet to hear of; a Commit without them is refused.
+                if self.sync(REFUSED_WAIT).await? == 0 {
+                    return Err(denied(what, code, description));
+                }
+                Ok(false)
+            }
+        }
     }
 
     async fn send_update(&mut self, room: &RoomUri, body: Vec<u8>) -> Result<UpdateAnswer, OpsError> {

@@ -33,7 +33,7 @@ pub use commit::{RoomChange, UpdateAnswer};
 pub use driver::Client;
 pub use gateway::{
     Admin, Consent, EventPage, Gateway, GatewaySettings, HubInfo, KeyPackageStock, MemberView, ParticipantView,
-    Problem, RetryPolicy, RoomEvent, RoomView,
+    Problem, Resent, RetryPolicy, RoomEvent, RoomView,
 };
 pub use join::NewRoom;
 pub use message::MessageAnswer;

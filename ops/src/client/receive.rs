@@ -32,7 +32,7 @@ pub enum Received {
     Removed,
     /// Proposals wait for the next Commit.
     Proposals,
-    /// An application message, now last in the transcript.
+    /// An application message, now in the transcript.
     Message,
     /// Nothing new: it came before, it is from before this client's time, or it is for other clients.
     Nothing,
@@ -185,6 +185,7 @@ impl ClientState {
             return Ok(Received::Removed);
         }
         let epoch = group.epoch().as_u64();
+        membership.note_epoch();
         self.check_members(room)?;
         Ok(Received::Epoch(epoch))
     }
@@ -238,7 +239,7 @@ impl ClientState {
         let Some(membership) = rooms.get_mut(room) else {
             return Ok(Received::Nothing);
         };
-        let Some(group) = &mut membership.group else {
+        let Some(group) = &membership.group else {
             return Ok(Received::Nothing);
         };
         let (epoch, own_epoch) = (message.epoch(), group.epoch().as_u64());
@@ -258,11 +259,15 @@ impl ClientState {
             .is_some_and(|unanswered| unanswered.message == message_digest)
         {
             membership.accept_message(accepted_ms);
+            membership.deliver_own(&message_digest);
             return Ok(Received::Message);
         }
-        if membership.sent.contains(&message_digest) {
+        if membership.deliver_own(&message_digest) {
             return Ok(Received::Nothing);
         }
+        let Some(group) = &mut membership.group else {
+            return Ok(Received::Nothing);
+        };
         let processed = group
             .process_message(&keys.provider, protocol_message(&octets)?)
             .map_err(OpsError::mls("decrypt a message"))?;
@@ -274,7 +279,7 @@ impl ClientState {
         };
         let content = MimiContent::decode(&application.into_bytes()).map_err(OpsError::mls("read the MIMI content"))?;
         check_claims(&content, &sender, room)?;
-        membership.transcript.push(TranscriptEntry {
+        membership.deliver(TranscriptEntry {
             user: sender.user().clone(),
             client: sender.client().clone(),
             text: shown_text(&content).to_owned(),

@@ -1,5 +1,7 @@
 //! One room as one client sees it: the MLS group, what waits for the hub's answer, and the transcript.
 
+use std::collections::{BTreeMap, VecDeque};
+
 use mimi_hub_proto::ClientIdentity;
 use mimi_hub_proto::components::{ParticipantListData, RoleData, RoomMetaData};
 use mimi_hub_proto::policy::RoomPolicy;
@@ -37,9 +39,13 @@ pub(super) struct Membership {
     /// A Commit has removed this client.
     pub(super) removed: bool,
     pub(super) seen: Seen,
-    /// Application messages of this client that the hub has accepted.
-    pub(super) sent: Seen,
+    /// The epochs this client has been in, with their authenticators.
+    pub(super) epochs: BTreeMap<u64, Vec<u8>>,
+    /// The hub's order, and after it what of `undelivered` is.
     pub(super) transcript: Vec<TranscriptEntry>,
+    /// Application messages of this client that the hub has accepted and the stream has yet to bring: in the order in which
+    /// they stand last in `transcript`.
+    pub(super) undelivered: VecDeque<MessageDigest>,
     pub(super) redelivered: u64,
     pub(super) failures: Vec<String>,
 }
@@ -106,8 +112,9 @@ impl Membership {
             leaving: false,
             removed: false,
             seen: Seen::default(),
-            sent: Seen::default(),
+            epochs: BTreeMap::new(),
             transcript: Vec::new(),
+            undelivered: VecDeque::new(),
             redelivered: 0,
             failures: Vec::new(),
         }
@@ -125,16 +132,47 @@ impl Membership {
         self.group = Some(group);
         self.leaving = false;
         self.removed = false;
+        self.note_epoch();
     }
 
+    /// Notes the epoch that the group has come to.
+    pub(super) fn note_epoch(&mut self) {
+        if let Some(group) = &self.group {
+            let authenticator = group.epoch_authenticator().as_slice().to_vec();
+            self.epochs.insert(group.epoch().as_u64(), authenticator);
+        }
+    }
+
+    /// The hub has accepted the message that was on its way. Where the room's order has it, the stream will say.
     pub(super) fn accept_message(&mut self, accepted_ms: u64) {
         if let Some(unanswered) = self.message.take() {
-            self.sent.insert(unanswered.message);
+            self.undelivered.push_back(unanswered.message);
             self.transcript.push(TranscriptEntry {
                 accepted_ms,
                 ..unanswered.entry
             });
         }
+    }
+
+    /// The stream has brought a message of another client.
+    pub(super) fn deliver(&mut self, entry: TranscriptEntry) {
+        self.transcript.insert(self.delivered(), entry);
+    }
+
+    /// The stream has brought a message of this client's own, if it is one that waits for that.
+    pub(super) fn deliver_own(&mut self, message: &MessageDigest) -> bool {
+        let Some(place) = self.undelivered.iter().position(|waiting| waiting == message) else {
+            return false;
+        };
+        let delivered = self.delivered();
+        self.undelivered.remove(place);
+        self.transcript[delivered..=delivered + place].rotate_right(1);
+        true
+    }
+
+    /// How much of the transcript the stream has brought.
+    fn delivered(&self) -> usize {
+        self.transcript.len() - self.undelivered.len()
     }
 
     pub(super) fn fail(&mut self, failure: String) {

@@ -66,10 +66,35 @@ impl ClientState {
         RoomState::of(self.membership(room)?.group()?)
     }
 
-    /// The application messages of a room, in the hub's order as far as this client has seen it.
+    /// The application messages of a room, in the hub's order. Own messages that the hub has accepted but not delivered yet
+    /// stand last.
     #[must_use]
     pub fn transcript(&self, room: &RoomUri) -> &[TranscriptEntry] {
         self.rooms.get(room).map_or(&[], |membership| &membership.transcript)
+    }
+
+    /// The epochs that this client has been in, each with its epoch authenticator (RFC 9420, 8.7).
+    pub fn epochs(&self, room: &RoomUri) -> impl Iterator<Item = (u64, &[u8])> {
+        let epochs = self.rooms.get(room).map(|membership| &membership.epochs);
+        epochs
+            .into_iter()
+            .flatten()
+            .map(|(epoch, authenticator)| (*epoch, authenticator.as_slice()))
+    }
+
+    /// How many of this client's own messages the hub has accepted but not delivered yet; they stand last in the transcript.
+    #[must_use]
+    pub fn undelivered(&self, room: &RoomUri) -> usize {
+        self.rooms
+            .get(room)
+            .map_or(0, |membership| membership.undelivered.len())
+    }
+
+    /// Whether proposals of the room wait for a Commit.
+    #[must_use]
+    pub fn has_pending_proposals(&self, room: &RoomUri) -> bool {
+        let group = self.rooms.get(room).and_then(|membership| membership.group.as_ref());
+        group.is_some_and(|group| group.pending_proposals().next().is_some())
     }
 
     /// What could not be processed in a room, in words.

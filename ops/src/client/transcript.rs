@@ -53,11 +53,6 @@ impl Seen {
         }
         true
     }
-
-    /// Whether the message is known.
-    pub(super) fn contains(&self, digest: &MessageDigest) -> bool {
-        self.digests.contains(digest)
-    }
 }
 
 #[cfg(test)]
@@ -70,8 +65,6 @@ mod tests {
         assert!(seen.insert(digest(b"one")));
         assert!(seen.insert(digest(b"two")));
         assert!(!seen.insert(digest(b"one")));
-        assert!(seen.contains(&digest(b"two")));
-        assert!(!seen.contains(&digest(b"three")));
     }
 
     #[test]

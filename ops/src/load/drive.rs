@@ -13,6 +13,15 @@ use super::prepare::Message;
 use crate::OpsError;
 use crate::client::{Gateway, GatewaySettings, RetryPolicy};
 
+/// What a client sends to, one request at a time.
+pub(super) trait Target: Clone + Send + 'static {
+    /// What it sends.
+    type Request: Send + 'static;
+
+    /// Sends it, once, and waits until it is acknowledged.
+    fn send(&self, request: Self::Request) -> impl Future<Output = Result<(), String>> + Send;
+}
+
 /// What the clients saw.
 #[derive(Debug, Default)]
 pub(super) struct Driven {
@@ -59,30 +68,30 @@ pub(super) fn connect(settings: &GatewaySettings, clients: u32) -> Result<Vec<Ga
     (0..clients).map(gateway).collect()
 }
 
-/// Has the clients send the messages, each one at a time, for `time` at most. `servers` are the hub's processes.
-pub(super) async fn drive(
-    clients: &[Gateway],
-    messages: Vec<Message>,
+/// Has the clients send the requests, each one at a time, for `time` at most. `servers` are the server's processes.
+pub(super) async fn drive<T: Target>(
+    clients: &[T],
+    requests: Vec<T::Request>,
     time: Duration,
     servers: &[u32],
 ) -> Result<Driven, OpsError> {
-    let queue = Arc::new(Mutex::new(messages.into_iter()));
+    let queue = Arc::new(Mutex::new(requests.into_iter()));
     let used = |pids: &[u32]| pids.iter().filter_map(|pid| cpu::used(*pid)).sum::<Duration>();
     let own = [std::process::id()];
     let (client_before, server_before) = (used(&own), used(servers));
     let started = Instant::now();
     let deadline = started + time;
     let mut tasks = Vec::new();
-    for gateway in clients {
-        let gateway = gateway.clone();
+    for client in clients {
+        let client = client.clone();
         let queue = Arc::clone(&queue);
         tasks.push(tokio::spawn(async move {
             let mut seen = Driven::default();
             while Instant::now() < deadline {
                 let next = queue.lock().unwrap_or_else(PoisonError::into_inner).next();
-                let Some(message) = next else { break };
+                let Some(request) = next else { break };
                 let sent = Instant::now();
-                match send(&gateway, message).await {
+                match client.send(request).await {
                     Ok(()) => seen.latencies.push(sent.elapsed()),
                     Err(error) => {
                         seen.errors += 1;
@@ -112,13 +121,17 @@ pub(super) async fn drive(
     Ok(all)
 }
 
-async fn send(gateway: &Gateway, message: Message) -> Result<(), String> {
-    let answer = gateway.submit_message(&message.user, &message.room, message.body).await;
-    let answer = answer.map_err(|error| error.to_string())?;
-    match decode_exact(&answer) {
-        Ok(SubmitMessageResponse::Accepted { .. }) => Ok(()),
-        Ok(other) => Err(format!("the hub answered {:?}", other.status_code())),
-        Err(error) => Err(error.to_string()),
+impl Target for Gateway {
+    type Request = Message;
+
+    async fn send(&self, message: Message) -> Result<(), String> {
+        let answer = self.submit_message(&message.user, &message.room, message.body).await;
+        let answer = answer.map_err(|error| error.to_string())?;
+        match decode_exact(&answer) {
+            Ok(SubmitMessageResponse::Accepted { .. }) => Ok(()),
+            Ok(other) => Err(format!("the hub answered {:?}", other.status_code())),
+            Err(error) => Err(error.to_string()),
+        }
     }
 }
 

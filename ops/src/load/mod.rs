@@ -5,12 +5,15 @@
 //! success means that the hub has synced the message to disk. Nothing is retried: what is not acknowledged is an error.
 //!
 //! Server and clients share this machine. The report says how many cores each of them used.
+//!
+//! For comparison the same clients can put values of the same size into etcd afterwards, on the same disk.
 
 mod cpu;
 mod drive;
+mod etcd;
 mod prepare;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args;
@@ -19,6 +22,7 @@ use serde::Serialize;
 use crate::folder::Folder;
 use crate::{OpsError, providers, terminal};
 use drive::Driven;
+use etcd::Etcd;
 
 /// How long the first, uncounted run is. It warms everything up and tells how many messages the counted one needs.
 const TRIAL: Duration = Duration::from_secs(2);
@@ -50,6 +54,10 @@ pub struct LoadArgs {
     /// Print a JSON object with the results as the last line.
     #[arg(long)]
     json: bool,
+    /// Run three nodes of etcd afterwards, on the same disk, and let the same number of clients put values of the same size
+    /// for the same time. `etcd` must be in PATH (Debian: apt-get install etcd-server).
+    #[arg(long)]
+    beside_etcd: bool,
     /// Folder for certificates, configuration, data and log; it must be empty or missing, and is kept.
     #[arg(long, value_name = "DIR")]
     dir: Option<PathBuf>,
@@ -76,6 +84,24 @@ struct Report {
     server_cores: f64,
     /// Does an acknowledgement mean that the message is synced to disk? Always, here.
     fsync: bool,
+    /// The same of etcd.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    etcd: Option<Beside>,
+    /// The hub's `acked_per_s` by etcd's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ratio_acked_per_s: Option<f64>,
+}
+
+/// What etcd did.
+#[derive(Debug, Serialize)]
+struct Beside {
+    acked: u64,
+    acked_per_s: f64,
+    p50_ms: f64,
+    p99_ms: f64,
+    errors: u64,
+    client_cores: f64,
+    server_cores: f64,
 }
 
 /// Carries out `mimi-hub load`. The server processes are this same program, started with `serve --config FILE`.
@@ -114,7 +140,12 @@ pub async fn run(args: LoadArgs) -> Result<(), OpsError> {
     for node in &mut provider.nodes {
         node.kill().await?;
     }
-    let result = report(&args, &driven);
+    let etcd = if args.beside_etcd {
+        Some(beside_etcd(&args, folder.path(), wanted).await?)
+    } else {
+        None
+    };
+    let result = report(&args, &driven, etcd);
     folder.close(result.is_err())?;
     result
 }
@@ -122,7 +153,44 @@ pub async fn run(args: LoadArgs) -> Result<(), OpsError> {
 /// Messages for the trial run; it ends early when they do.
 const TRIAL_MESSAGES: usize = 20_000;
 
-fn report(args: &LoadArgs, driven: &Driven) -> Result<(), OpsError> {
+/// The same with etcd: `wanted` values at least, a new key for each, as each message is a new event.
+async fn beside_etcd(args: &LoadArgs, folder: &Path, wanted: usize) -> Result<Beside, OpsError> {
+    let etcd = Etcd::start(folder).await?;
+    let clients = etcd.connect(args.clients)?;
+    let pids = etcd.pids();
+    let value = vec![b'x'; args.payload as usize];
+    let puts = |count: usize, run: &str| -> Vec<(Vec<u8>, Vec<u8>)> {
+        let rooms = args.rooms as usize;
+        let key = |number: usize| format!("{run}/{}/{}", number % rooms, number / rooms).into_bytes();
+        (0..count).map(|number| (key(number), value.clone())).collect()
+    };
+    let trial = drive::drive(&clients, puts(TRIAL_MESSAGES, "trial"), TRIAL, &pids).await?;
+    let rate = trial.acked as f64 / trial.elapsed.as_secs_f64();
+    let wanted = wanted.max((rate * f64::from(args.seconds) * SPARE) as usize);
+    terminal::line(&format!("etcd, trial run: {rate:.0} puts/s"));
+    let driven = drive::drive(
+        &clients,
+        puts(wanted, "run"),
+        Duration::from_secs(args.seconds.into()),
+        &pids,
+    )
+    .await?;
+    etcd.stop().await;
+    if let Some(error) = &driven.first_error {
+        terminal::line(&format!("etcd: {} puts failed; the first: {error}", driven.errors));
+    }
+    Ok(Beside {
+        acked: driven.acked,
+        acked_per_s: driven.acked as f64 / driven.elapsed.as_secs_f64(),
+        p50_ms: driven.percentile_ms(0.50),
+        p99_ms: driven.percentile_ms(0.99),
+        errors: driven.errors,
+        client_cores: driven.client_cores,
+        server_cores: driven.server_cores,
+    })
+}
+
+fn report(args: &LoadArgs, driven: &Driven, etcd: Option<Beside>) -> Result<(), OpsError> {
     let seconds = driven.elapsed.as_secs_f64();
     let report = Report {
         nodes: args.spawn_nodes,
@@ -138,6 +206,10 @@ fn report(args: &LoadArgs, driven: &Driven) -> Result<(), OpsError> {
         client_cores: driven.client_cores,
         server_cores: driven.server_cores,
         fsync: true,
+        ratio_acked_per_s: etcd
+            .as_ref()
+            .map(|etcd| driven.acked as f64 / seconds / etcd.acked_per_s),
+        etcd,
     };
     terminal::line(&format!(
         "{} messages acknowledged in {seconds:.1} s: {:.0}/s, p50 {:.2} ms, p99 {:.2} ms, {} errors; {:.2} cores of \
@@ -150,6 +222,13 @@ fn report(args: &LoadArgs, driven: &Driven) -> Result<(), OpsError> {
         report.client_cores,
         report.server_cores
     ));
+    if let (Some(etcd), Some(ratio)) = (&report.etcd, report.ratio_acked_per_s) {
+        terminal::line(&format!(
+            "etcd: {} puts acknowledged: {:.0}/s, p50 {:.2} ms, p99 {:.2} ms, {} errors; {:.2} cores of clients, {:.2} of etcd. \
+             The hub acknowledges {ratio:.2} times as many",
+            etcd.acked, etcd.acked_per_s, etcd.p50_ms, etcd.p99_ms, etcd.errors, etcd.client_cores, etcd.server_cores
+        ));
+    }
     if args.json {
         let json = serde_json::to_string(&report).map_err(|error| OpsError::Request {
             call: "report",

@@ -135,3 +135,21 @@ async fn nobody_joins_by_an_external_commit_past_waiting_proposals() {
     second.join(&scene.room).await;
     assert_eq!(scene.view().await.clients.len(), 3);
 }
+
+/// RFC 9420, 12.4: with proposals pending, nothing but handshakes may be sent.
+#[tokio::test]
+async fn a_message_past_a_waiting_leave_commits_it_first() {
+    let mut scene = Scene::new().await;
+    let leave = scene.bob.state.leave(&scene.room).unwrap();
+    assert_eq!(scene.bob.update(&scene.room, &leave).await, UpdateAnswer::Accepted);
+    scene.alice.sync(std::time::Duration::ZERO).await.unwrap();
+    assert!(scene.alice.state().has_pending_proposals(&scene.room));
+    let before = scene.view().await.epoch;
+    scene.alice.send_text(&scene.room, "without Bob").await.unwrap();
+    let after = scene.view().await;
+    assert_eq!((after.epoch, after.pending_proposals), (before + 1, 0));
+    scene.follow().await;
+    assert!(scene.bob.state.is_removed(&scene.room));
+    assert!(scene.bob.state.transcript(&scene.room).is_empty());
+    assert_eq!(scene.carol.state.transcript(&scene.room)[0].text, "without Bob");
+}

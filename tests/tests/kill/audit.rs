@@ -13,7 +13,7 @@ use mimi_hub_tests::stream;
 use sha2::{Digest as _, Sha256};
 
 use crate::ledger::{Call, Ledger, Record};
-use crate::rng::Rng;
+use mimi_hub_ops::Rng;
 
 /// Earlier requests that are sent again after each kill, beside the latest ones.
 const SAMPLE: usize = 6;

@@ -18,7 +18,6 @@
 
 mod audit;
 mod ledger;
-mod rng;
 mod worker;
 
 use std::sync::Arc;
@@ -31,8 +30,8 @@ use mimi_hub_tests::{World, room};
 
 use crate::audit::Audit;
 use crate::ledger::Ledger;
-use crate::rng::Rng;
 use crate::worker::Worker;
+use mimi_hub_ops::Rng;
 
 const ROOMS: usize = 3;
 const KILLS: u64 = 100;

@@ -14,7 +14,7 @@ use mimi_hub_proto::{SubmitMessageRequest, SubmitMessageResponse, UpdateOutcome,
 use mimi_hub_tests::{Forger, client, tamper::CommitParts, user};
 
 use crate::ledger::{Call, Ledger, Record, send};
-use crate::rng::Rng;
+use mimi_hub_ops::Rng;
 
 /// Pause between two requests of one worker: the load should leave time for the kills.
 const PAUSE_MS_MAX: u64 = 20;

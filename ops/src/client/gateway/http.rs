@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use reqwest::StatusCode;
@@ -41,7 +41,8 @@ pub struct RetryPolicy {
     pub give_up_after: Duration,
     /// The first pause; it doubles with every sending.
     pub pause_min: Duration,
-    /// The longest pause. A `Retry-After` counts up to this too: the provider is close by, and waiting is for people.
+    /// The longest pause. A `Retry-After` counts up to this too: the provider is close by, and waiting is for people. It is
+    /// the word of one node: the others are asked first.
     pub pause_max: Duration,
 }
 
@@ -103,6 +104,24 @@ impl Body {
     }
 }
 
+/// How often calls had to be sent again, and why.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Resent {
+    /// There was an answer: 429, 503 or 504.
+    pub unavailable: u64,
+    /// There was no connection: a node that is down.
+    pub not_connected: u64,
+    /// The connection broke, or no answer came in time: what became of the request is unknown.
+    pub unanswered: u64,
+}
+
+#[derive(Default)]
+struct ResentCounts {
+    unavailable: AtomicU64,
+    not_connected: AtomicU64,
+    unanswered: AtomicU64,
+}
+
 #[derive(Clone)]
 pub(super) struct Http {
     client: reqwest::Client,
@@ -111,6 +130,7 @@ pub(super) struct Http {
     /// The node that answered last, an index into `bases`, modulo their number.
     preferred: Arc<AtomicUsize>,
     retry: RetryPolicy,
+    resent: Arc<ResentCounts>,
 }
 
 /// Why one sending failed.
@@ -126,6 +146,9 @@ enum Failure {
 /// One GroupInfo with the tree of the largest group fits several times.
 const ANSWER_BYTES_MAX: usize = 64 << 20;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// A node that hangs answers no pings either: calls that wait for it go on at another one.
+const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(2);
+const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(5);
 /// Beyond what the provider itself may spend on a relayed call.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(20);
 
@@ -138,6 +161,8 @@ impl Http {
             .no_proxy()
             .redirect(reqwest::redirect::Policy::none())
             .connect_timeout(CONNECT_TIMEOUT)
+            .http2_keep_alive_interval(KEEP_ALIVE_INTERVAL)
+            .http2_keep_alive_timeout(KEEP_ALIVE_TIMEOUT)
             .tcp_nodelay(true)
             .build()
             .map_err(|error| setup(&settings.url, error))?;
@@ -149,7 +174,21 @@ impl Http {
                 .collect(),
             preferred: Arc::default(),
             retry: settings.retry,
+            resent: Arc::default(),
         })
+    }
+
+    pub(super) fn prefer_first(&self) {
+        self.preferred.store(0, Ordering::Relaxed);
+    }
+
+    pub(super) fn resent(&self) -> Resent {
+        let read = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        Resent {
+            unavailable: read(&self.resent.unavailable),
+            not_connected: read(&self.resent.not_connected),
+            unanswered: read(&self.resent.unanswered),
+        }
     }
 
     pub(super) fn with_retry(&self, retry: RetryPolicy) -> Self {
@@ -165,9 +204,13 @@ impl Http {
                 Ok(outcome) => return Ok(outcome),
                 Err(Failure::Final(error)) => return Err(error),
                 Err(Failure::Again { error, retry_after }) => {
+                    // What one node says of itself need not hold up a call that another one may take.
+                    let all_asked = usize::try_from(attempt).is_ok_and(|attempt| attempt % self.bases.len() == 0);
+                    let retry_after = retry_after.filter(|_| all_asked);
                     let Some(pause) = self.retry.pause(attempt, retry_after, started.elapsed()) else {
                         return Err(error);
                     };
+                    self.resent.note(&error);
                     tokio::time::sleep(pause).await;
                     attempt += 1;
                 }
@@ -177,13 +220,16 @@ impl Http {
 
     async fn send_once(&self, call: &Call, attempt: u32) -> Result<Outcome, Failure> {
         let preferred = self.preferred.load(Ordering::Relaxed);
-        let lost = |error: reqwest::Error| {
-            let again = !error.is_builder();
-            // Several calls may fail at the same node: one step to the next is enough for all of them.
+        // Several calls may fail at the same node: one step to the next is enough for all of them.
+        let next_node = || {
             let next = preferred.wrapping_add(1);
             let _ = self
                 .preferred
                 .compare_exchange(preferred, next, Ordering::Relaxed, Ordering::Relaxed);
+        };
+        let lost = |error: reqwest::Error| {
+            let again = !error.is_builder();
+            next_node();
             let error = OpsError::Unreachable {
                 call: call.name,
                 attempts: attempt,
@@ -236,10 +282,24 @@ impl Http {
         };
         match status {
             StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT => {
+                next_node();
                 Err(Failure::Again { error, retry_after })
             }
             _ => Err(Failure::Final(error)),
         }
+    }
+}
+
+impl ResentCounts {
+    fn note(&self, error: &OpsError) {
+        let count = match error {
+            OpsError::Unreachable { source, .. } => match source.downcast_ref::<reqwest::Error>() {
+                Some(error) if error.is_connect() => &self.not_connected,
+                _ => &self.unanswered,
+            },
+            _ => &self.unavailable,
+        };
+        count.fetch_add(1, Ordering::Relaxed);
     }
 }
 

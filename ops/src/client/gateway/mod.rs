@@ -11,7 +11,7 @@ mod json;
 mod tests;
 
 pub use admin::Admin;
-pub use http::{GatewaySettings, RetryPolicy};
+pub use http::{GatewaySettings, Resent, RetryPolicy};
 pub use json::{
     Consent, EventPage, HubInfo, KeyPackageStock, MemberView, ParticipantView, Problem, RoomEvent, RoomView,
 };
@@ -50,6 +50,17 @@ impl Gateway {
         Self {
             http: self.http.with_retry(retry),
         }
+    }
+
+    /// Goes back to the first node. Otherwise the one that answered last is asked.
+    pub fn prefer_first(&self) {
+        self.http.prefer_first();
+    }
+
+    /// How often this gateway's calls had to be sent again, over all clones.
+    #[must_use]
+    pub fn resent(&self) -> Resent {
+        self.http.resent()
     }
 
     /// `GET /hub`: what a client must know to create a room.

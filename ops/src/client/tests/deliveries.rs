@@ -1,5 +1,7 @@
 //! Streams that repeat, start early, skip, or bring rubbish.
 
+use std::collections::BTreeMap;
+
 use super::*;
 use crate::OpsError;
 
@@ -39,6 +41,53 @@ fn an_own_message_in_the_stream_is_as_good_as_its_answer() {
         MessageAnswer::Accepted
     );
     assert!(all.iter().all(|client| texts(client) == ["hello"]));
+}
+
+#[test]
+fn the_transcript_is_in_the_hubs_order_with_the_own_messages_too() {
+    let (_, mut all) = alice_and_bob();
+    let mut submitted = Vec::new();
+    // The hub has Bob's first, then both of Alice's, then Bob's second; Alice's answers come before any delivery.
+    for (sender, text) in [(1, "first"), (0, "second"), (0, "third"), (1, "fourth")] {
+        let content = all[sender].text(&room(), text).unwrap();
+        submitted.push(all[sender].encrypt(&room(), &content).unwrap());
+        all[sender].message_answered(&room(), &accepted()).unwrap();
+    }
+    assert_eq!(texts(&all[0]), ["second", "third"]);
+    assert_eq!(all[0].undelivered(&room()), 2);
+    deliver(&mut all, &message_event(&submitted[0]));
+    assert_eq!(texts(&all[0]), ["first", "second", "third"]);
+    for message in &submitted[1..] {
+        deliver(&mut all, &message_event(message));
+    }
+    for client in &all {
+        assert_eq!(texts(client), ["first", "second", "third", "fourth"]);
+        assert_eq!(client.undelivered(&room()), 0);
+    }
+}
+
+#[test]
+fn every_epoch_that_a_client_has_been_in_is_known_with_its_authenticator() {
+    let (mut hub, mut all) = alice_and_bob();
+    hub.commit(&mut all, 1, &RoomChange::Pending);
+    hub.commit(&mut all, 0, &RoomChange::Pending);
+    let epochs: Vec<BTreeMap<u64, Vec<u8>>> = all
+        .iter()
+        .map(|client| {
+            client
+                .epochs(&room())
+                .map(|(epoch, key)| (epoch, key.to_vec()))
+                .collect()
+        })
+        .collect();
+    assert_eq!(epochs[0].keys().collect::<Vec<_>>(), [&0, &1, &2, &3]);
+    assert_eq!(epochs[2].keys().collect::<Vec<_>>(), [&1, &2, &3]);
+    assert!(
+        epochs[1..]
+            .iter()
+            .all(|own| own.iter().all(|(epoch, key)| epochs[0][epoch] == *key))
+    );
+    assert_ne!(epochs[0][&2], epochs[0][&3]);
 }
 
 #[test]
