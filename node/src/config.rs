@@ -159,10 +159,17 @@ pub struct NodeConfig {
     /// After how long without a sign of life a node's replicas are placed on other nodes.
     #[serde(default = "default_replace_after")]
     pub replace_after_ms: u64,
+    /// How often the replicas of every shard are compared; 0 switches that off.
+    #[serde(default = "default_check_interval")]
+    pub check_interval_ms: u64,
 }
 
 fn default_replicas() -> u8 {
     3
+}
+
+fn default_check_interval() -> u64 {
+    24 * 3_600_000
 }
 
 fn default_replace_after() -> u64 {

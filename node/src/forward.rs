@@ -19,6 +19,7 @@ use crate::actor::{AskError, Entity, Registry, Reply};
 use crate::command::{FormatError, RequestHash, decode, encode};
 use crate::entity::EntityId;
 use crate::hub::Hub;
+use crate::repair;
 use crate::service;
 use crate::service::events::{self, Readable, ShardRead};
 
@@ -63,6 +64,12 @@ pub(crate) enum Asked {
     Report,
     /// A shard's leadership is to go to another node.
     Transfer { shard: u32, to: NodeId },
+    /// A comparison of the replicas of a shard, asked of its leader.
+    Compare(u32),
+    /// The last checksum of a shard.
+    Checksum(u32),
+    /// The node's replica of a shard differs from those of the majority.
+    Differs(u32),
 }
 
 impl Hub {
@@ -241,6 +248,17 @@ impl Hub {
                 encode(&Ok::<_, AskError>(leader))
             }
             Asked::Report => encode(&Ok::<_, AskError>(service::cluster::report(self))),
+            Asked::Compare(shard) => encode(&repair::compare(self, ShardId(shard)).await),
+            Asked::Checksum(shard) => encode(&Ok::<_, AskError>(self.cluster().checksum(ShardId(shard)))),
+            Asked::Differs(shard) => {
+                let hub = Arc::clone(self);
+                // After the answer.
+                self.runtime().spawn(async move {
+                    sleep(Duration::from_secs(1)).await;
+                    repair::give_up(&hub, ShardId(shard));
+                });
+                encode(&Ok::<_, AskError>(()))
+            }
             Asked::Transfer { shard, to } => {
                 self.cluster().transfer(ShardId(shard), to);
                 encode(&Ok::<_, AskError>(()))

@@ -27,6 +27,7 @@ mod octets;
 mod peer;
 mod read;
 mod recent;
+mod repair;
 pub mod room;
 pub mod server;
 mod service;

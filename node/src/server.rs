@@ -12,12 +12,11 @@ use mimi_hub_cluster::{
     Cluster, ClusterConfig, ClusterNetwork, ClusterTls, MetaConfig, NetworkConfig, NetworkLimits, NodeId, Transport,
 };
 use mimi_hub_proto::uri::ProviderDomain;
-use mimi_hub_storage::{
-    ClusterId, DataDir, Identity, RaftEngineConfig, RaftEngineLog, SledConfig, SledStore, StorageError,
-};
+use mimi_hub_storage::{ClusterId, DataDir, Identity, RaftEngineConfig, RaftEngineLog};
 use sha2::{Digest, Sha256};
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinSet;
 use tracing::{error, info};
 
 use crate::config::{Config, NodeConfig};
@@ -31,6 +30,7 @@ use crate::members;
 use crate::mls::hub_keys::HubKeys;
 use crate::mls::seal::SealKey;
 use crate::peer::PeerClient;
+use crate::repair;
 use crate::tls::{self, Tls};
 
 /// The sockets that a node serves on, bound before it starts.
@@ -96,7 +96,7 @@ pub async fn run(config: Config, sockets: Sockets, shutdown: impl Future<Output 
         None => Some(HubKeys::open_in(&data, config.primary_domain())?),
     };
     let log = Arc::new(RaftEngineLog::open(&data.log_path(), &RaftEngineConfig::default())?);
-    let state = Arc::new(open_state(&data.state_path(), seal.is_some())?);
+    let state = Arc::new(repair::open_state(&data.state_path(), seal.is_some())?);
 
     let (machine, notices) = Machine::new();
     let machine = Arc::new(machine);
@@ -149,11 +149,14 @@ pub async fn run(config: Config, sockets: Sockets, shutdown: impl Future<Output 
     let hub = Hub::new(config, keys, cluster.clone(), network.clone(), peers, &actors.arbiters);
     answering.with(&hub);
     let listening = tokio::spawn(listen_to_machine(Arc::clone(&hub), notices));
-    let announcing = hub
-        .config()
-        .cluster
-        .clone()
-        .map(|config| tokio::spawn(members::announce(Arc::clone(&hub), config)));
+    let mut watching = JoinSet::new();
+    if let Some(config) = hub.config().cluster.clone() {
+        if config.check_interval_ms > 0 {
+            let interval = Duration::from_millis(config.check_interval_ms);
+            watching.spawn(repair::watch(Arc::clone(&hub), interval));
+        }
+        watching.spawn(members::announce(Arc::clone(&hub), config));
+    }
     let listeners = [Some(&federation_tls), Some(&local_tls), admin_tls.as_ref()];
     let listeners = listeners.into_iter().flatten().cloned().collect();
     let renewing = tokio::spawn(tls::keep_fresh(listeners, tls::POLL));
@@ -201,9 +204,7 @@ pub async fn run(config: Config, sockets: Sockets, shutdown: impl Future<Output 
     tokio::join!(serving, shutdown);
 
     renewing.abort();
-    if let Some(announcing) = announcing {
-        announcing.abort();
-    }
+    watching.shutdown().await;
     let [rooms, followed, users] = hub.active_actors();
     info!(rooms, followed, users, "requests are answered; closing the stores");
     actors.stop().await;
@@ -250,24 +251,6 @@ fn network(
         },
         limits: NetworkLimits::default(),
     })
-}
-
-/// Opens the state store. One of several nodes sets a store that does not open aside, and gets its shards from the others.
-fn open_state(path: &Path, others: bool) -> Result<SledStore, NodeError> {
-    let config = SledConfig::default();
-    let opened = SledStore::open(path, &config);
-    match opened {
-        Err(error @ StorageError::Corrupt { .. }) if others => {
-            let aside = path.with_extension(format!("damaged-{}", tls::now_s()));
-            error!(%error, aside = %aside.display(), "the state store does not open: it is set aside, and rebuilt from the other nodes");
-            fs::rename(path, &aside).map_err(|source| NodeError::SetAside {
-                path: path.to_owned(),
-                source,
-            })?;
-            Ok(SledStore::open(path, &config)?)
-        }
-        opened => Ok(opened?),
-    }
 }
 
 /// A provider's data folder is not another provider's, and nodes with different seal keys are not one hub, they refuse each

@@ -94,6 +94,13 @@ enum ClusterCommand {
         #[arg(long)]
         node: u64,
     },
+    /// Compare the replicas of a shard, or of all of them, by checksums. One that differs from the majority is rebuilt. Ends
+    /// with 1 when any differs.
+    Check {
+        /// The shard.
+        #[arg(long)]
+        shard: Option<u32>,
+    },
     /// Give a shard's leadership to a node.
     TransferLeader {
         /// The shard.
@@ -180,6 +187,27 @@ pub async fn run(args: ClusterArgs) -> Result<bool, OpsError> {
         ClusterCommand::Remove { node } => {
             admin.post("remove", &json!({ "node": node })).await?;
             told(args.json, &format!("node {node} is removed"));
+        }
+        ClusterCommand::Check { shard } => {
+            let shards = match shard {
+                Some(shard) => vec![shard],
+                None => {
+                    let rows: Vec<Value> = admin.get("shards").await?;
+                    (0..).take(rows.len()).collect()
+                }
+            };
+            let mut rows = Vec::with_capacity(shards.len());
+            for shard in shards {
+                let answer = admin.post("check", &json!({ "shard": shard })).await?;
+                rows.push(
+                    serde_json::from_slice::<Value>(&answer).map_err(|error| OpsError::Answer {
+                        call: "check",
+                        source: Box::new(error),
+                    })?,
+                );
+            }
+            table(&rows, &["shard", "index", "agree", "set_aside"], args.json);
+            return Ok(rows.iter().all(|row| row["agree"] == json!(true)));
         }
         ClusterCommand::TransferLeader { shard, to } => {
             admin

@@ -240,6 +240,21 @@ impl Hub {
         }
     }
 
+    /// Waits until the process has ended by itself.
+    ///
+    /// # Panics
+    /// It does not run, or runs on.
+    pub async fn ended(&mut self) -> Exit {
+        let mut child = self.child.take().expect("it runs");
+        let status = tokio::time::timeout(STOP_MAX, child.wait())
+            .await
+            .expect("it ends by itself");
+        Exit {
+            code: status.unwrap().code(),
+            output: self.log(),
+        }
+    }
+
     /// All that the process, and those before it, have written.
     ///
     /// # Panics

@@ -87,6 +87,12 @@ impl Config {
                 "number the nodes from 1",
             );
         }
+        findings.within(
+            "cluster.check_interval_ms",
+            cluster.check_interval_ms,
+            0,
+            DURATION_MS_MAX,
+        );
         findings.within("cluster.replicas", cluster.replicas.into(), 1, 9);
         findings.within(
             "cluster.replace_after_ms",

@@ -29,7 +29,8 @@ pub(crate) fn router(hub: &Arc<Hub>) -> Router {
         .route("/join", post(join))
         .route("/drain", post(drain_node))
         .route("/remove", post(remove))
-        .route("/transfer-leader", post(transfer));
+        .route("/transfer-leader", post(transfer))
+        .route("/check", post(check));
     Router::new()
         .nest("/admin/v1/cluster", routes)
         .fallback(super::no_such_endpoint)
@@ -111,6 +112,17 @@ async fn transfer(State(hub): State<Arc<Hub>>, body: Body<Transfer>) -> Answer {
     done(cluster::transfer(&hub, shard, to).await)
 }
 
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Check {
+    shard: u32,
+}
+
+async fn check(State(hub): State<Arc<Hub>>, body: Body<Check>) -> Answer {
+    let comparison = cluster::check(&hub, taken(body)?.shard).await.map_err(refused)?;
+    Ok(Json(comparison).into_response())
+}
+
 fn taken<T>(body: Body<T>) -> Result<T, Problem> {
     body.map(|Json(body)| body)
         .map_err(|error| malformed(error.body_text()))
@@ -126,14 +138,18 @@ fn malformed(detail: impl Into<std::borrow::Cow<'static, str>>) -> Problem {
 }
 
 fn done(outcome: Result<(), AdminError>) -> Answer {
-    match outcome {
-        Ok(()) => Ok(StatusCode::NO_CONTENT.into_response()),
-        Err(AdminError::Ask(error)) => Err(error.into()),
-        Err(error) => Err(Problem::new(
+    outcome.map_err(refused)?;
+    Ok(StatusCode::NO_CONTENT.into_response())
+}
+
+fn refused(error: AdminError) -> Problem {
+    match error {
+        AdminError::Ask(error) => error.into(),
+        error => Problem::new(
             StatusCode::CONFLICT,
             "cluster-refuses",
             "The cluster does not do that",
             error.to_string(),
-        )),
+        ),
     }
 }

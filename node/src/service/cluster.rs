@@ -11,6 +11,10 @@ use serde::{Deserialize, Serialize};
 use crate::actor::AskError;
 use crate::forward::Asked;
 use crate::hub::Hub;
+use crate::repair::Comparison;
+
+/// The format that brings checksums.
+const CHECK_FORMAT: u16 = 2;
 
 /// How long another node may take to say how it stands.
 const REPORT_MAX: Duration = Duration::from_secs(1);
@@ -290,6 +294,9 @@ pub(crate) enum AdminError {
     /// The node could not lead the shard.
     #[error("node {0} has no replica of the shard")]
     NoReplica(NodeId),
+    /// Some node is of an older release.
+    #[error("not every node understands format {0} yet: `mimi-hub cluster nodes` says which, upgrade them")]
+    HeldBack(u16),
     /// Nobody leads what has to be asked.
     #[error(transparent)]
     Ask(#[from] AskError),
@@ -321,6 +328,18 @@ pub(crate) async fn remove(hub: &Arc<Hub>, node: NodeId) -> Result<(), AdminErro
         return Err(AdminError::Holding { node, shards: holding });
     }
     Ok(hub.change_cluster(MetaCommand::Remove { node }).await??)
+}
+
+/// Compares the replicas of a shard.
+pub(crate) async fn check(hub: &Arc<Hub>, shard: u32) -> Result<Comparison, AdminError> {
+    if shard >= hub.cluster().shards() {
+        return Err(AdminError::NoShard(shard));
+    }
+    let state = hub.cluster().meta().unwrap_or_default();
+    if state.format < CHECK_FORMAT {
+        return Err(AdminError::HeldBack(CHECK_FORMAT));
+    }
+    Ok(hub.at_leader(ShardId(shard), &Asked::Compare(shard)).await?)
 }
 
 /// Gives a shard's leadership to a node. The cluster gives it back after a while, to whom it is spread.

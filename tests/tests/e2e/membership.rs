@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use mimi_hub_ops::client::{Client, TreeOption};
 use mimi_hub_proto::uri::RoomUri;
+use mimi_hub_storage::{Batch, SledConfig, SledStore, StateStore as _};
 use mimi_hub_tests::{Nodes, World, client, room, stream, user};
 use serde_json::{Value, json};
 
@@ -156,6 +157,65 @@ async fn a_node_whose_state_store_does_not_open_gets_it_from_the_others() {
         let read = stream::await_messages(nodes.hubs[2].gateway(), &user("a.example", "alice"), room, 3).await;
         assert_eq!(read.len(), 3);
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_replica_that_differs_is_found_and_rebuilt() {
+    let world: World = crate::world();
+    let mut nodes = Nodes::start(&world, "a.example", 3, "").await;
+    let (mut alice, rooms) = speaker(&nodes, 1, "alice").await;
+    for room in &rooms {
+        alice.send_text(room, "before").await.unwrap();
+    }
+    nodes
+        .until(1, "status", "a format with checksums", |status| {
+            status["format"] == json!(2)
+        })
+        .await;
+    let check = async |nodes: &Nodes| -> Vec<Value> {
+        let mut rows = Vec::new();
+        for shard in 0..8 {
+            let answer = nodes.admin(1).post("check", &json!({ "shard": shard })).await.unwrap();
+            rows.push(serde_json::from_slice(&answer).unwrap());
+        }
+        rows
+    };
+    assert!(check(&nodes).await.iter().all(|row| row["agree"] == json!(true)));
+    // A bit that a disk has turned: of shard 5, a key that only node 3 has.
+    assert_eq!(nodes.hubs[2].stop().await.code, Some(0));
+    let state = nodes.hubs[2].home().join("data").join("state");
+    {
+        let store = SledStore::open(&state, &SledConfig::default()).unwrap();
+        let mut batch = Batch::default();
+        batch.put([0, 0, 0, 5, 1, b'?'].to_vec(), b"wrong".to_vec());
+        store.write(batch).unwrap();
+        store.flush().unwrap();
+    }
+    nodes.hubs[2].start().await;
+    nodes
+        .until(3, "status", "a healthy cluster", |status| {
+            status["healthy"] == json!(true)
+        })
+        .await;
+    let rows = check(&nodes).await;
+    for row in &rows {
+        let differs = row["shard"] == json!(5);
+        assert_eq!(row["agree"], json!(!differs), "{row}");
+        assert_eq!(row["set_aside"], if differs { json!([3]) } else { json!([]) }, "{row}");
+    }
+    let exit = nodes.hubs[2].ended().await;
+    assert!(
+        exit.output.contains("differs from that of the majority"),
+        "{}",
+        exit.output
+    );
+    nodes.hubs[2].start().await;
+    nodes
+        .until(3, "status", "a healthy cluster again", |status| {
+            status["healthy"] == json!(true)
+        })
+        .await;
+    assert!(check(&nodes).await.iter().all(|row| row["agree"] == json!(true)));
 }
 
 #[tokio::test]
