@@ -101,7 +101,7 @@ pub(super) enum Refusal {
         theirs: u32,
         ours: u32,
     },
-    #[error("node {from} is not among the nodes that node {node} knows: add it to the configuration of node {node}")]
+    #[error("node {from} is not among the nodes that node {node} knows: let it in with `mimi-hub cluster join`")]
     Stranger { from: NodeId, node: NodeId },
     #[error(
         "node {from} looked for node {wanted} and found node {node}: correct the address that it has for node {wanted}"
