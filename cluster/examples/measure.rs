@@ -93,6 +93,7 @@ impl Nodes {
             shards: self.shards,
             listener,
             peers: self.addresses.clone(),
+            detours: BTreeMap::new(),
             tls: ClusterTls {
                 ca: self.ca.pem().into_bytes(),
                 certificate: certificate.pem().into_bytes(),

@@ -6,7 +6,10 @@
 use protobuf::Message as _;
 use raft::eraftpb::{ConfChangeV2, ConfState, Entry, EntryType};
 
+/// Of a command.
 const VERSION: u8 = 1;
+/// Of an entry that has every replica compute a checksum; there is nothing else in it.
+const CHECK: u8 = 2;
 
 /// The data of the entry of `command`.
 pub(crate) fn encode(command: &[u8]) -> Vec<u8> {
@@ -14,6 +17,11 @@ pub(crate) fn encode(command: &[u8]) -> Vec<u8> {
     data.push(VERSION);
     data.extend_from_slice(command);
     data
+}
+
+/// The data of the entry that has every replica compute a checksum of its state.
+pub(crate) fn encode_check() -> Vec<u8> {
+    vec![CHECK]
 }
 
 /// The context of an entry that changes the members.
@@ -24,6 +32,8 @@ pub(crate) const CHANGE_CONTEXT: [u8; 1] = [VERSION];
 pub(crate) enum Payload {
     /// A command for the state machine.
     Command(Vec<u8>),
+    /// A checksum of the state at this place.
+    Check,
     /// Nothing.
     Empty,
     /// A change of members, not carried out yet.
@@ -36,15 +46,16 @@ pub(crate) enum Payload {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum EntryError {
     #[error(
-        "the entry at index {index} has format version {version}, this binary knows {VERSION}: it was written by a newer one"
+        "the entry at index {index} has format version {version}, this binary knows those up to {understood}: it was written \
+         by a newer one"
     )]
-    Version { index: u64, version: u8 },
+    Version { index: u64, version: u8, understood: u16 },
     #[error("the entry at index {index} changes the members in a way that this version does not know")]
     Members { index: u64 },
 }
 
-/// Reads a committed entry.
-pub(crate) fn decode(entry: &Entry) -> Result<Payload, EntryError> {
+/// Reads a committed entry, in a binary that understands formats up to `understood`.
+pub(crate) fn decode(entry: &Entry, understood: u16) -> Result<Payload, EntryError> {
     let index = entry.index;
     match entry.get_entry_type() {
         EntryType::EntryNormal => {}
@@ -58,9 +69,11 @@ pub(crate) fn decode(entry: &Entry) -> Result<Payload, EntryError> {
     match entry.data.split_first() {
         None => Ok(Payload::Empty),
         Some((&VERSION, command)) => Ok(Payload::Command(command.to_vec())),
+        Some((&CHECK, [])) if understood >= u16::from(CHECK) => Ok(Payload::Check),
         Some((&version, _)) => Err(EntryError::Version {
             index: entry.index,
             version,
+            understood,
         }),
     }
 }
@@ -75,24 +88,35 @@ mod tests {
             index: 7,
             ..Entry::default()
         };
-        assert_eq!(decode(&entry), Ok(Payload::Empty));
+        assert_eq!(decode(&entry, 1), Ok(Payload::Empty));
         for command in [&b""[..], b"command"] {
             entry.data = encode(command).into();
-            assert_eq!(decode(&entry), Ok(Payload::Command(command.to_vec())));
+            assert_eq!(decode(&entry, 1), Ok(Payload::Command(command.to_vec())));
         }
+        entry.data = encode_check().into();
+        assert_eq!(decode(&entry, 2), Ok(Payload::Check));
     }
 
     #[test]
     fn what_is_not_understood_is_not_skipped() {
         let mut entry = Entry {
             index: 7,
-            data: vec![2, 0].into(),
+            data: vec![3, 0].into(),
             ..Entry::default()
         };
-        assert_eq!(decode(&entry), Err(EntryError::Version { index: 7, version: 2 }));
+        let newer = |version, understood| {
+            Err(EntryError::Version {
+                index: 7,
+                version,
+                understood,
+            })
+        };
+        assert_eq!(decode(&entry, 2), newer(3, 2));
+        entry.data = encode_check().into();
+        assert_eq!(decode(&entry, 1), newer(2, 1), "a binary of an older release");
         entry.set_entry_type(EntryType::EntryConfChangeV2);
-        assert_eq!(decode(&entry), Err(EntryError::Members { index: 7 }));
+        assert_eq!(decode(&entry, 2), Err(EntryError::Members { index: 7 }));
         entry.data.clear();
-        assert_eq!(decode(&entry), Ok(Payload::Change(ConfChangeV2::default())));
+        assert_eq!(decode(&entry, 2), Ok(Payload::Change(ConfChangeV2::default())));
     }
 }

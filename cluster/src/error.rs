@@ -127,6 +127,12 @@ pub enum ProposeError {
     /// Another change of members is under way, or this one is not possible. Nothing was done.
     #[error("another change of members is under way, or this one is not possible")]
     ChangeRefused,
+    /// It takes a format that not every node understands yet. Nothing was done.
+    #[error("not every node understands format {format} yet: upgrade the ones that do not")]
+    HeldBack {
+        /// The format.
+        format: u16,
+    },
     /// The cluster has no such shard.
     #[error("there is no {0}")]
     NoSuchShard(ShardId),

@@ -46,7 +46,7 @@ pub use machine::{EntryMeta, Leadership, ShardTxn, StateMachine, StateWriter};
 pub use members::{MemberStep, Members};
 pub use meta::{FORMAT, MetaCommand, MetaConfig, MetaError, MetaState, NodeRecord, Standing};
 pub use reader::ShardReader;
-pub use runtime::{Cluster, ClusterStatus, Delivery, Outcome, Proposal, ShardStatus};
+pub use runtime::{Checksum, Cluster, ClusterStatus, Delivery, Outcome, Proposal, ShardStatus};
 pub use shard::{ShardId, shard_of};
 pub use transport::{
     BulkReply, ClusterNetwork, ClusterTls, DeliverError, ForwardError, HandlerFuture, NetworkConfig, NetworkLimits,

@@ -28,6 +28,8 @@ enum Command {
     Config(ConfigCommand),
     /// Make certificates.
     Certs(mimi_hub_ops::certs::CertsArgs),
+    /// Look at the nodes of a hub, and change them.
+    Cluster(mimi_hub_ops::cluster::ClusterArgs),
     /// Play a conversation of three providers, with a hub that is killed in the middle of it.
     Demo(mimi_hub_ops::demo::DemoArgs),
     /// Put a hub under load and measure how many messages it acknowledges, and how soon.
@@ -62,6 +64,10 @@ pub fn main() -> ExitCode {
         Command::Config(ConfigCommand::Check(file)) => check_config(&file),
         Command::Certs(args) => mimi_hub_ops::certs::run(args)
             .map(|()| ExitCode::SUCCESS)
+            .map_err(Into::into),
+        Command::Cluster(args) => runtime
+            .block_on(mimi_hub_ops::cluster::run(args))
+            .map(|well| if well { ExitCode::SUCCESS } else { ExitCode::FAILURE })
             .map_err(Into::into),
         Command::Demo(args) => runtime
             .block_on(mimi_hub_ops::demo::run(args))

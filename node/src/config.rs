@@ -45,6 +45,9 @@ pub struct Config {
     /// `[cluster]`: this node's part in a cluster of several; absent where there is one node.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cluster: Option<NodeConfig>,
+    /// `[admin]`: what operators ask and change of the cluster; absent where they do not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub admin: Option<AdminConfig>,
     /// `[peers."b.example"]`: how to reach single hosts, by name.
     #[serde(default)]
     pub peers: BTreeMap<ProviderDomain, PeerConfig>,
@@ -129,30 +132,82 @@ pub struct NodeConfig {
     pub node: u64,
     /// Address and port to listen on for the other nodes.
     pub listen: SocketAddr,
-    /// Where all nodes are, this one among them: number to `host:port`. Each holds a replica of every shard.
+    /// Where the nodes are that create the cluster, this one among them: number to `host:port`. A node that joins one names
+    /// itself and those that it begins with; from then on the cluster knows where its nodes are.
     pub nodes: BTreeMap<String, String>,
+    /// Where this node dials others in place of where they are: through a tunnel, for example.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub detours: BTreeMap<String, String>,
     /// PEM: this node's certificate, for `node-<number>.cluster.internal`, server and client.
     pub certificate: PathBuf,
     /// PEM: the key of `certificate`.
     pub private_key: PathBuf,
     /// PEM: the cluster's own CA. Whoever holds a certificate of it is a node.
     pub ca: PathBuf,
-    /// The hub's MLS keys, the same for all nodes: made by the first that starts, in a place that all can reach, or copied
-    /// to the others before they start. Nodes with different keys refuse each other as of different clusters.
-    pub hub_keys: PathBuf,
+    /// 32 random bytes in base64, the same for all nodes: the key under which they keep the hub's MLS keys. Nodes with
+    /// different ones refuse each other as of different clusters.
+    pub seal_key: PathBuf,
+    /// Whether this node joins a cluster that exists, with an empty data folder.
+    #[serde(default)]
+    pub join: bool,
+    /// What this node fails together with: a rack, a room, a power line.
+    #[serde(default)]
+    pub zone: String,
+    /// Replicas of each shard, where there are as many nodes. Recorded when the cluster is created.
+    #[serde(default = "default_replicas")]
+    pub replicas: u8,
+    /// After how long without a sign of life a node's replicas are placed on other nodes.
+    #[serde(default = "default_replace_after")]
+    pub replace_after_ms: u64,
+}
+
+fn default_replicas() -> u8 {
+    3
+}
+
+fn default_replace_after() -> u64 {
+    300_000
+}
+
+/// The listener for the cluster's operators.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct AdminConfig {
+    /// Address and port to listen on.
+    pub listen: SocketAddr,
+    /// PEM: certificate and intermediates of this listener.
+    pub certificate: PathBuf,
+    /// PEM: the key of `certificate`.
+    pub private_key: PathBuf,
+    /// PEM: the roots of the operators' client certificates. Whoever holds such a certificate may change the cluster.
+    pub client_ca: PathBuf,
 }
 
 impl NodeConfig {
+    /// Where the other nodes reach this one.
+    pub(crate) fn own_address(&self) -> Option<&str> {
+        self.nodes.get(&self.node.to_string()).map(String::as_str)
+    }
+
     /// The nodes by their numbers; `None` when one is not a number from 1.
     pub(crate) fn numbered(&self) -> Option<BTreeMap<u64, &str>> {
-        self.nodes
-            .iter()
-            .map(|(number, address)| {
-                let number = number.parse().ok().filter(|number| *number > 0)?;
-                Some((number, address.as_str()))
-            })
-            .collect()
+        numbered(&self.nodes)
     }
+
+    /// The detours by the numbers of their nodes; `None` when one is not a number from 1.
+    pub(crate) fn numbered_detours(&self) -> Option<BTreeMap<u64, &str>> {
+        numbered(&self.detours)
+    }
+}
+
+fn numbered(nodes: &BTreeMap<String, String>) -> Option<BTreeMap<u64, &str>> {
+    nodes
+        .iter()
+        .map(|(number, address)| {
+            let number = number.parse().ok().filter(|number| *number > 0)?;
+            Some((number, address.as_str()))
+        })
+        .collect()
 }
 
 /// How to reach one host, in place of what DNS says.

@@ -86,12 +86,23 @@ pub enum NodeError {
     /// The way to the other nodes cannot be set up.
     #[error(transparent)]
     Network(#[from] mimi_hub_cluster::NetworkError),
+    /// A damaged store cannot be moved out of the way.
+    #[error("cannot set {path} aside: {source}")]
+    SetAside {
+        /// The store.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
     /// A node's number is none.
     #[error("cluster.nodes: nodes are numbered from 1")]
     Nodes,
     /// The hub's MLS keys are not usable.
     #[error(transparent)]
     HubKeys(#[from] crate::mls::hub_keys::HubKeysError),
+    /// The key under which the nodes keep them is not usable.
+    #[error(transparent)]
+    Seal(#[from] crate::mls::seal::SealError),
     /// A stored MLS group is not readable.
     #[error(transparent)]
     GroupStore(#[from] crate::mls::store::GroupStoreError),

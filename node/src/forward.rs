@@ -4,20 +4,22 @@
 //! node that leads the entity's shard. Here an ask finds its way there, and once more when the leader has changed meanwhile.
 //! An ask that may be sent twice is safe: what must happen once carries its request's hash.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use mimi_hub_cluster::{HandlerFuture, Leadership, NodeId, RequestHandler, ShardId};
+use mimi_hub_cluster::{HandlerFuture, Leadership, MetaCommand, NodeId, RequestHandler, ShardId};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use tokio::sync::OnceCell;
 use tokio::time::{Instant, sleep};
 
 use crate::actor::{AskError, Entity, Registry, Reply};
-use crate::command::{RequestHash, decode, encode};
+use crate::command::{FormatError, RequestHash, decode, encode};
 use crate::entity::EntityId;
 use crate::hub::Hub;
+use crate::service;
 use crate::service::events::{self, Readable, ShardRead};
 
 /// How often an ask is sent: to the leader that is known at first, and to whoever follows it.
@@ -32,6 +34,9 @@ const LEADERLESS_MAX: Duration = Duration::from_secs(4);
 /// Between two looks at who leads.
 const LEADER_POLL: Duration = Duration::from_millis(10);
 
+/// How long another node may take to say who leads a shard.
+const WHO_LEADS_MAX: Duration = Duration::from_millis(300);
+
 /// Between two looks at whether the node that was asked still leads.
 const OVERTHROWN_POLL: Duration = Duration::from_millis(50);
 
@@ -39,8 +44,8 @@ const OVERTHROWN_POLL: Duration = Duration::from_millis(50);
 const ANSWER_MAX: Duration = Duration::from_secs(10);
 
 /// What one node asks of another.
-#[derive(Serialize, Deserialize)]
-enum Asked {
+#[derive(Clone, Serialize, Deserialize)]
+pub(crate) enum Asked {
     /// An entity's request, encoded as its kind has it.
     Entity {
         id: EntityId,
@@ -50,6 +55,14 @@ enum Asked {
     },
     /// What a user may read of a shard's rooms.
     Read(ShardRead),
+    /// A change of the cluster, asked of the meta group's leader.
+    Meta(MetaCommand),
+    /// Which node leads a shard.
+    WhoLeads(u32),
+    /// How the node stands.
+    Report,
+    /// A shard's leadership is to go to another node.
+    Transfer { shard: u32, to: NodeId },
 }
 
 impl Hub {
@@ -97,17 +110,26 @@ impl Hub {
 
     /// Reads at the node that leads the shard.
     pub(crate) async fn readable(self: &Arc<Self>, read: &ShardRead) -> Result<Vec<Readable>, AskError> {
+        self.at_leader(read.shard(), &Asked::Read(read.clone())).await
+    }
+
+    /// Asks whoever leads the shard something that is no entity's, this node included.
+    pub(crate) async fn at_leader<T: DeserializeOwned>(
+        self: &Arc<Self>,
+        shard: ShardId,
+        asked: &Asked,
+    ) -> Result<T, AskError> {
         let mut answer = Err(AskError::Unavailable);
         let mut asked_before = None;
         for _ in 0..ATTEMPTS_MAX {
-            let leader = self.leader(read.shard(), asked_before).await?;
+            let leader = self.leader(shard, asked_before).await?;
             asked_before = Some(leader);
             answer = match leader {
-                Leader::Here => events::readable(self, read).await,
-                Leader::There(node) => {
-                    self.ask_leader(node, read.shard(), &Asked::Read(read.clone()))
-                        .await
+                Leader::Here => {
+                    let bytes = self.answer(asked.clone()).await;
+                    understood(bytes.and_then(|bytes| decode(&bytes)))
                 }
+                Leader::There(node) => self.ask_leader(node, shard, asked).await,
             };
             if !matches!(answer, Err(AskError::Unavailable)) {
                 return answer;
@@ -124,6 +146,10 @@ impl Hub {
         asked: &Asked,
     ) -> Result<T, AskError> {
         let overthrown = async {
+            if !self.cluster().has_replica(shard) {
+                // It would not hear of it.
+                return std::future::pending().await;
+            }
             loop {
                 sleep(OVERTHROWN_POLL).await;
                 match self.cluster().leadership(shard) {
@@ -133,7 +159,7 @@ impl Hub {
             }
         };
         tokio::select! {
-            answer = self.ask_node(node, asked) => answer,
+            answer = self.ask_node(node, asked, ANSWER_MAX) => answer,
             () = overthrown => {
                 tracing::debug!(%node, %shard, "another node leads now than was asked");
                 Err(AskError::Unavailable)
@@ -141,13 +167,16 @@ impl Hub {
         }
     }
 
-    async fn ask_node<T: DeserializeOwned>(&self, node: NodeId, asked: &Asked) -> Result<T, AskError> {
+    pub(crate) async fn ask_node<T: DeserializeOwned>(
+        &self,
+        node: NodeId,
+        asked: &Asked,
+        time: Duration,
+    ) -> Result<T, AskError> {
         let network = self.network().ok_or(AskError::Unavailable)?;
         let request = encode(asked).map_err(|error| AskError::Internal(error.to_string()))?;
-        match network.forward(node, request.into(), ANSWER_MAX).await {
-            Ok(answer) => {
-                decode::<Result<T, AskError>>(&answer).map_err(|error| AskError::Internal(error.to_string()))?
-            }
+        match network.forward(node, request.into(), time).await {
+            Ok(answer) => understood(decode(&answer)),
             Err(error) => {
                 tracing::debug!(%node, %error, "another node does not answer");
                 Err(AskError::Unavailable)
@@ -169,7 +198,9 @@ impl Hub {
         loop {
             let leader = match self.cluster().leadership(shard) {
                 Leadership::Leader { .. } => Some(Leader::Here),
-                Leadership::Follower { leader } => leader.map(Leader::There),
+                Leadership::Follower { leader: Some(node) } => Some(Leader::There(node)),
+                Leadership::Follower { leader: None } if self.cluster().has_replica(shard) => None,
+                Leadership::Follower { leader: None } => self.leader_elsewhere(shard, asked_before).await,
             };
             match leader {
                 Some(leader) if Some(leader) != asked_before || started.elapsed() >= PASSED_OVER => return Ok(leader),
@@ -179,10 +210,41 @@ impl Hub {
         }
     }
 
+    /// Who leads a shard of which this node has no replica: whoever did the last time, or whom its replicas name.
+    async fn leader_elsewhere(&self, shard: ShardId, asked_before: Option<Leader>) -> Option<Leader> {
+        if let Some(node) = self.leaders_elsewhere().get(shard)
+            && asked_before != Some(Leader::There(node))
+        {
+            return Some(Leader::There(node));
+        }
+        let state = self.cluster().meta()?;
+        for node in state.place(shard).iter().filter(|node| **node != self.cluster().node()) {
+            let named = self.ask_node(*node, &Asked::WhoLeads(shard.0), WHO_LEADS_MAX).await;
+            if let Ok(Some(leader)) = named {
+                self.leaders_elsewhere().set(shard, leader);
+                return Some(Leader::There(leader));
+            }
+        }
+        None
+    }
+
     /// Carries out what another node asks.
-    async fn answer(self: &Arc<Self>, asked: Asked) -> Result<Vec<u8>, crate::command::FormatError> {
+    async fn answer(self: &Arc<Self>, asked: Asked) -> Result<Vec<u8>, FormatError> {
         match asked {
             Asked::Read(read) => encode(&events::readable(self, &read).await),
+            Asked::Meta(command) => encode(&self.change_meta(&command).await),
+            Asked::WhoLeads(shard) => {
+                let leader = match self.cluster().leadership(ShardId(shard)) {
+                    Leadership::Leader { .. } => Some(self.cluster().node()),
+                    Leadership::Follower { leader } => leader,
+                };
+                encode(&Ok::<_, AskError>(leader))
+            }
+            Asked::Report => encode(&Ok::<_, AskError>(service::cluster::report(self))),
+            Asked::Transfer { shard, to } => {
+                self.cluster().transfer(ShardId(shard), to);
+                encode(&Ok::<_, AskError>(()))
+            }
             Asked::Entity { id, hash, request } => match &id {
                 EntityId::Room(_) => self.answer_as(self.rooms(), &id, hash, &request).await,
                 EntityId::Followed(_) => self.answer_as(self.followed(), &id, hash, &request).await,
@@ -197,7 +259,7 @@ impl Hub {
         id: &EntityId,
         hash: Option<RequestHash>,
         request: &[u8],
-    ) -> Result<Vec<u8>, crate::command::FormatError> {
+    ) -> Result<Vec<u8>, FormatError> {
         // Not passed on any further: whoever asks looks again who leads.
         let leads = matches!(self.cluster().leadership(self.shard_of(id)), Leadership::Leader { .. });
         let answer = if leads {
@@ -206,6 +268,32 @@ impl Hub {
             Err(AskError::Unavailable)
         };
         encode(&answer)
+    }
+}
+
+/// What another node answered, or that this cannot be read.
+fn understood<T>(answer: Result<Result<T, AskError>, FormatError>) -> Result<T, AskError> {
+    answer.map_err(|error| AskError::Internal(error.to_string()))?
+}
+
+/// The leaders of shards of which this node has no replica, as they were last named. A wrong one costs another look.
+#[derive(Default)]
+pub(crate) struct LeadersElsewhere(Mutex<HashMap<ShardId, NodeId>>);
+
+impl LeadersElsewhere {
+    fn get(&self, shard: ShardId) -> Option<NodeId> {
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(&shard)
+            .copied()
+    }
+
+    fn set(&self, shard: ShardId, leader: NodeId) {
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(shard, leader);
     }
 }
 

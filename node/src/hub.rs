@@ -15,6 +15,7 @@ use crate::config::Config;
 use crate::delivery::Delivery;
 use crate::entity::EntityId;
 use crate::followed::{FollowedAnswer, FollowedRequest, FollowedRoom};
+use crate::forward::LeadersElsewhere;
 use crate::mls::hub_keys::HubKeys;
 use crate::peer::PeerClient;
 use crate::room::entity::HostedRoom;
@@ -37,6 +38,7 @@ pub(crate) struct Hub {
     users: Registry<UserState>,
     delivery: Delivery,
     wakers: Wakers,
+    leaders_elsewhere: LeadersElsewhere,
 }
 
 impl Hub {
@@ -60,6 +62,7 @@ impl Hub {
             users: Registry::new(arbiters.to_vec()),
             delivery: Delivery::new(arbiters.to_vec()),
             wakers: Wakers::default(),
+            leaders_elsewhere: LeadersElsewhere::default(),
         })
     }
 
@@ -106,6 +109,10 @@ impl Hub {
 
     pub(crate) fn wakers(&self) -> &Wakers {
         &self.wakers
+    }
+
+    pub(crate) fn leaders_elsewhere(&self) -> &LeadersElsewhere {
+        &self.leaders_elsewhere
     }
 
     /// Is it one of the domains that this provider serves?

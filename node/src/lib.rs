@@ -21,6 +21,7 @@ mod keys;
 mod listener;
 mod logging;
 mod machine;
+mod members;
 pub mod mls;
 mod octets;
 mod peer;

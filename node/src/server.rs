@@ -5,13 +5,16 @@ use std::collections::HashSet;
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use actix::{Arbiter, ArbiterHandle, System};
 use mimi_hub_cluster::{
-    Cluster, ClusterConfig, ClusterNetwork, ClusterTls, NetworkConfig, NetworkLimits, NodeId, Transport,
+    Cluster, ClusterConfig, ClusterNetwork, ClusterTls, MetaConfig, NetworkConfig, NetworkLimits, NodeId, Transport,
 };
 use mimi_hub_proto::uri::ProviderDomain;
-use mimi_hub_storage::{ClusterId, DataDir, Identity, RaftEngineConfig, RaftEngineLog, SledConfig, SledStore};
+use mimi_hub_storage::{
+    ClusterId, DataDir, Identity, RaftEngineConfig, RaftEngineLog, SledConfig, SledStore, StorageError,
+};
 use sha2::{Digest, Sha256};
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -20,11 +23,13 @@ use tracing::{error, info};
 use crate::config::{Config, NodeConfig};
 use crate::error::NodeError;
 use crate::forward::Answering;
-use crate::front::{federation, local};
+use crate::front::{admin, federation, local};
 use crate::hub::Hub;
 use crate::listener::{self, Listener};
 use crate::machine::{Machine, Notice};
+use crate::members;
 use crate::mls::hub_keys::HubKeys;
+use crate::mls::seal::SealKey;
 use crate::peer::PeerClient;
 use crate::tls::{self, Tls};
 
@@ -36,6 +41,8 @@ pub struct Sockets {
     pub local: TcpListener,
     /// For the other nodes, if there are any.
     pub cluster: Option<TcpListener>,
+    /// For operators, if they are let in.
+    pub admin: Option<TcpListener>,
 }
 
 impl Sockets {
@@ -51,6 +58,10 @@ impl Sockets {
                 Some(cluster) => Some(listener::bind("cluster", cluster.listen).await?),
                 None => None,
             },
+            admin: match &config.admin {
+                Some(admin) => Some(listener::bind("admin", admin.listen).await?),
+                None => None,
+            },
         })
     }
 }
@@ -63,12 +74,15 @@ pub async fn run(config: Config, sockets: Sockets, shutdown: impl Future<Output 
     let federation_tls = Tls::load("federation", (&config.federation).into())?;
     let local_tls = Tls::load("local", (&config.local).into())?;
     let node = NodeId(config.cluster.as_ref().map_or(1, |cluster| cluster.node));
-    // Nodes without a file in common have to agree on the keys before they meet; a lone node keeps its own with its data.
-    let shared = match &config.cluster {
-        Some(cluster) => Some(HubKeys::open(&cluster.hub_keys, config.primary_domain())?),
+    let admin_tls = match &config.admin {
+        Some(admin) => Some(Tls::load("admin", admin.into())?),
         None => None,
     };
-    let cluster_id = cluster_id(config.primary_domain(), shared.as_ref());
+    let seal = match &config.cluster {
+        Some(cluster) => Some(SealKey::read(&cluster.seal_key)?),
+        None => None,
+    };
+    let cluster_id = cluster_id(config.primary_domain(), seal.as_ref());
     let data = DataDir::open(
         &config.hub.data_dir,
         Identity {
@@ -76,21 +90,31 @@ pub async fn run(config: Config, sockets: Sockets, shutdown: impl Future<Output 
             node: node.0,
         },
     )?;
-    let keys = match shared {
-        Some(keys) => keys,
-        None => HubKeys::open_in(&data, config.primary_domain())?,
+    // A lone node keeps the keys with its data.
+    let own_keys = match &seal {
+        Some(_) => None,
+        None => Some(HubKeys::open_in(&data, config.primary_domain())?),
     };
     let log = Arc::new(RaftEngineLog::open(&data.log_path(), &RaftEngineConfig::default())?);
-    let state = Arc::new(SledStore::open(&data.state_path(), &SledConfig::default())?);
+    let state = Arc::new(open_state(&data.state_path(), seal.is_some())?);
 
     let (machine, notices) = Machine::new();
     let machine = Arc::new(machine);
     let mut cluster_config = ClusterConfig::single_node(cluster_id, node, config.hub.shards.into());
+    cluster_config.meta = Some(MetaConfig::default());
     let answering = Arc::new(Answering::default());
     let network = match (&config.cluster, sockets.cluster) {
         (Some(several), Some(socket)) => {
-            let nodes = numbered(several)?;
+            let nodes = numbered(several.numbered())?;
             cluster_config.nodes = nodes.keys().copied().collect();
+            cluster_config.joining = several.join;
+            cluster_config.meta = Some(MetaConfig {
+                replicas: several.replicas.into(),
+                addresses: nodes.clone(),
+                zone: several.zone.clone(),
+                replace_after: Duration::from_millis(several.replace_after_ms),
+                ..MetaConfig::default()
+            });
             let network = network(several, cluster_id, config.hub.shards.into(), socket, nodes)?;
             Some(Arc::new(ClusterNetwork::start(network, Arc::clone(&answering) as _)?))
         }
@@ -103,15 +127,36 @@ pub async fn run(config: Config, sockets: Sockets, shutdown: impl Future<Output 
         }
         None => Cluster::start(cluster_config, log, state, machine).await?,
     };
+    let mut shutdown = std::pin::pin!(shutdown);
+    let keys = match (own_keys, &seal) {
+        (Some(keys), _) => Some(keys),
+        (None, Some(seal)) => tokio::select! {
+            keys = members::shared_keys(&cluster, seal, config.primary_domain()) => Some(keys?),
+            () = &mut shutdown => None,
+        },
+        (None, None) => None,
+    };
+    let Some(keys) = keys else {
+        // Told to stop before there was anything to serve with.
+        cluster.stop().await;
+        if let Some(network) = network {
+            network.stop().await;
+        }
+        return Ok(());
+    };
     let actors = Actors::start().await?;
     let peers = PeerClient::new(&config, Arc::clone(&federation_tls))?;
     let hub = Hub::new(config, keys, cluster.clone(), network.clone(), peers, &actors.arbiters);
     answering.with(&hub);
     let listening = tokio::spawn(listen_to_machine(Arc::clone(&hub), notices));
-    let renewing = tokio::spawn(tls::keep_fresh(
-        vec![Arc::clone(&federation_tls), Arc::clone(&local_tls)],
-        tls::POLL,
-    ));
+    let announcing = hub
+        .config()
+        .cluster
+        .clone()
+        .map(|config| tokio::spawn(members::announce(Arc::clone(&hub), config)));
+    let listeners = [Some(&federation_tls), Some(&local_tls), admin_tls.as_ref()];
+    let listeners = listeners.into_iter().flatten().cloned().collect();
+    let renewing = tokio::spawn(tls::keep_fresh(listeners, tls::POLL));
 
     let limits = (&hub.config().limits).into();
     let federation = Listener {
@@ -128,12 +173,24 @@ pub async fn run(config: Config, sockets: Sockets, shutdown: impl Future<Output 
         router: local::router(&hub),
         limits,
     };
+    let admin = sockets.admin.zip(admin_tls).map(|(socket, tls)| Listener {
+        name: "admin",
+        socket,
+        tls,
+        router: admin::router(&hub),
+        limits,
+    });
     info!(domains = ?hub.config().hub.domains, shards = cluster.shards(), "serving");
     let (stop, stopping) = watch::channel(());
     let serving = async {
         tokio::join!(
             federation.serve(closed(stopping.clone())),
-            local.serve(closed(stopping))
+            local.serve(closed(stopping.clone())),
+            async {
+                if let Some(admin) = admin {
+                    admin.serve(closed(stopping)).await;
+                }
+            }
         );
     };
     let leaving = cluster.clone();
@@ -147,6 +204,9 @@ pub async fn run(config: Config, sockets: Sockets, shutdown: impl Future<Output 
     tokio::join!(serving, shutdown);
 
     renewing.abort();
+    if let Some(announcing) = announcing {
+        announcing.abort();
+    }
     let [rooms, followed, users] = hub.active_actors();
     info!(rooms, followed, users, "requests are answered; closing the stores");
     actors.stop().await;
@@ -158,9 +218,9 @@ pub async fn run(config: Config, sockets: Sockets, shutdown: impl Future<Output 
     Ok(())
 }
 
-fn numbered(config: &NodeConfig) -> Result<BTreeMap<NodeId, String>, NodeError> {
-    let nodes = config.numbered().ok_or(NodeError::Nodes)?;
+fn numbered(nodes: Option<BTreeMap<u64, &str>>) -> Result<BTreeMap<NodeId, String>, NodeError> {
     Ok(nodes
+        .ok_or(NodeError::Nodes)?
         .into_iter()
         .map(|(number, address)| (NodeId(number), address.to_owned()))
         .collect())
@@ -185,6 +245,7 @@ fn network(
         shards,
         listener,
         peers,
+        detours: numbered(config.numbered_detours())?,
         tls: ClusterTls {
             ca: read(&config.ca)?,
             certificate: read(&config.certificate)?,
@@ -194,13 +255,31 @@ fn network(
     })
 }
 
-/// A provider's data folder is not another provider's, and nodes with different hub keys are not one hub, they refuse each
-/// other: the first 16 bytes of SHA-256 of the primary domain and of the public keys that the nodes share.
-fn cluster_id(domain: &ProviderDomain, shared: Option<&HubKeys>) -> ClusterId {
+/// Opens the state store. One of several nodes sets a store that does not open aside, and gets its shards from the others.
+fn open_state(path: &Path, others: bool) -> Result<SledStore, NodeError> {
+    let config = SledConfig::default();
+    let opened = SledStore::open(path, &config);
+    match opened {
+        Err(error @ StorageError::Corrupt { .. }) if others => {
+            let aside = path.with_extension(format!("damaged-{}", tls::now_s()));
+            error!(%error, aside = %aside.display(), "the state store does not open: it is set aside, and rebuilt from the other nodes");
+            fs::rename(path, &aside).map_err(|source| NodeError::SetAside {
+                path: path.to_owned(),
+                source,
+            })?;
+            Ok(SledStore::open(path, &config)?)
+        }
+        opened => Ok(opened?),
+    }
+}
+
+/// A provider's data folder is not another provider's, and nodes with different seal keys are not one hub, they refuse each
+/// other: the first 16 bytes of SHA-256 of the primary domain and of what tells seal keys apart.
+fn cluster_id(domain: &ProviderDomain, seal: Option<&SealKey>) -> ClusterId {
     let mut digest = Sha256::new_with_prefix(domain.as_str().as_bytes());
-    for key in shared.into_iter().flat_map(HubKeys::publics) {
+    if let Some(seal) = seal {
         digest.update([0]);
-        digest.update(key);
+        digest.update(seal.fingerprint());
     }
     let mut id = [0; 16];
     id.copy_from_slice(&digest.finalize()[..16]);
@@ -293,11 +372,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nodes_with_different_hub_keys_are_not_of_one_cluster() {
+    fn nodes_with_different_seal_keys_are_not_of_one_cluster() {
         let domain: ProviderDomain = "a.example".parse().unwrap();
         let other: ProviderDomain = "b.example".parse().unwrap();
-        let keys = HubKeys::ephemeral(&domain).unwrap();
-        let others = HubKeys::ephemeral(&domain).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let key = |text: &str| {
+            let path = folder.path().join("seal.key");
+            // 32 bytes in base64 are 43 characters and a padding.
+            fs::write(&path, text.repeat(43) + "=").unwrap();
+            SealKey::read(&path).unwrap()
+        };
+        let (keys, others) = (key("A"), key("I"));
         assert_eq!(cluster_id(&domain, Some(&keys)), cluster_id(&domain, Some(&keys)));
         assert_ne!(cluster_id(&domain, Some(&keys)), cluster_id(&domain, Some(&others)));
         assert_ne!(cluster_id(&domain, Some(&keys)), cluster_id(&domain, None));

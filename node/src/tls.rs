@@ -31,7 +31,7 @@ use rustls::{
 use tokio::sync::watch;
 
 use crate::{
-    config::{FederationConfig, LocalConfig},
+    config::{AdminConfig, FederationConfig, LocalConfig},
     error::NodeError,
 };
 pub(crate) use certificate::{PeerCertificate, Validity};
@@ -55,6 +55,16 @@ impl From<&FederationConfig> for TlsFiles {
             certificate: config.certificate.clone(),
             private_key: config.private_key.clone(),
             roots: config.peer_ca.clone(),
+        }
+    }
+}
+
+impl From<&AdminConfig> for TlsFiles {
+    fn from(config: &AdminConfig) -> Self {
+        Self {
+            certificate: config.certificate.clone(),
+            private_key: config.private_key.clone(),
+            roots: config.client_ca.clone(),
         }
     }
 }

@@ -28,6 +28,9 @@ pub enum OpsError {
     /// A key or certificate could not be made.
     #[error("cannot make the certificate: {0}")]
     Certificate(#[from] rcgen::Error),
+    /// The system gives no random numbers.
+    #[error("the system gives no random numbers")]
+    Random,
     /// A gateway's certificates or address are unusable.
     #[error("cannot set up the gateway ({what}): {source}")]
     GatewaySetup {

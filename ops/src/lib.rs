@@ -6,6 +6,7 @@
 pub mod certs;
 pub mod chaos;
 pub mod client;
+pub mod cluster;
 pub mod demo;
 mod error;
 mod folder;

@@ -35,6 +35,8 @@ pub(crate) struct Node {
     pub(crate) log: PathBuf,
     pub(crate) federation_port: u16,
     pub(crate) local_port: u16,
+    /// Of the admin listener, where there are several nodes.
+    pub(crate) admin_port: u16,
     pub(crate) cluster_port: u16,
     /// Where this node looks for the others: by their places, its own `cluster_port` at its own. Another port than theirs
     /// where something stands between them.
@@ -48,6 +50,7 @@ struct Ports {
     federation: u16,
     local: u16,
     cluster: u16,
+    admin: u16,
     links: Vec<u16>,
 }
 
@@ -71,13 +74,14 @@ fn prepare_all(folder: &Path, domains: &[ProviderDomain], nodes: u16, linked: bo
     };
     DevCerts::generate(domains, options)?.write(&certs, false)?;
     let processes = |index: usize| if index == 0 { usize::from(nodes) } else { 1 };
-    let each = if linked { 3 + usize::from(nodes) } else { 3 };
+    let each = if linked { 4 + usize::from(nodes) } else { 4 };
     let free = free_ports(each * (0..domains.len()).map(processes).sum::<usize>())?;
     let mut free = free.chunks_exact(each).map(|ports| Ports {
         federation: ports[0],
         local: ports[1],
         cluster: ports[2],
-        links: ports[3..].to_vec(),
+        admin: ports[3],
+        links: ports[4..].to_vec(),
     });
     let mut ports: Vec<Vec<Ports>> = (0..domains.len())
         .map(|index| free.by_ref().take(processes(index)).collect())
@@ -172,16 +176,18 @@ fn node(
         cluster: several.then(|| Cluster {
             node: number,
             listen: loopback(ports.cluster),
-            nodes: ports
-                .links
-                .iter()
-                .zip(1..)
-                .map(|(port, number): (_, usize)| (number.to_string(), loopback(*port)))
-                .collect(),
+            nodes: numbered(own.iter().map(|ports| ports.cluster)),
+            detours: numbered(ports.links.iter().copied()),
             certificate: certs.join(format!("node-{number}.pem")),
             private_key: certs.join(format!("node-{number}.key")),
             ca: certs.join("cluster-ca.pem"),
-            hub_keys: home.join("hub-keys.json"),
+            seal_key: certs.join("seal.key"),
+        }),
+        admin: several.then(|| Local {
+            listen: loopback(ports.admin),
+            certificate: certs.join(format!("admin.{domain}.pem")),
+            private_key: certs.join(format!("admin.{domain}.key")),
+            client_ca: certs.join("admin-ca.pem"),
         }),
         peers: peers
             .map(|(peer, ports)| {
@@ -202,6 +208,7 @@ fn node(
         log: folder.join("mimi-hub.log"),
         federation_port: ports.federation,
         local_port: ports.local,
+        admin_port: ports.admin,
         cluster_port: ports.cluster,
         links: ports.links.clone(),
         data: folder.join("data"),
@@ -362,6 +369,14 @@ pub(crate) fn free_ports(count: usize) -> Result<Vec<u16>, OpsError> {
         .collect()
 }
 
+/// Addresses by the numbers of their nodes.
+fn numbered(ports: impl Iterator<Item = u16>) -> BTreeMap<String, String> {
+    (1..)
+        .zip(ports)
+        .map(|(number, port): (usize, u16)| (number.to_string(), loopback(port)))
+        .collect()
+}
+
 fn loopback(port: u16) -> String {
     format!("{}:{port}", Ipv4Addr::LOCALHOST)
 }
@@ -374,6 +389,8 @@ struct Config<'a> {
     local: Local,
     #[serde(skip_serializing_if = "Option::is_none")]
     cluster: Option<Cluster>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    admin: Option<Local>,
     peers: BTreeMap<String, Peer>,
     delivery: Delivery,
 }
@@ -405,10 +422,11 @@ struct Cluster {
     node: usize,
     listen: String,
     nodes: BTreeMap<String, String>,
+    detours: BTreeMap<String, String>,
     certificate: PathBuf,
     private_key: PathBuf,
     ca: PathBuf,
-    hub_keys: PathBuf,
+    seal_key: PathBuf,
 }
 
 #[derive(Serialize)]

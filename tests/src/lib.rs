@@ -5,6 +5,7 @@
 //! |---|---|
 //! | `world` ([`World`]) | the folder, the two authorities, the ports: what all providers of one test share |
 //! | `hub` ([`Hub`]) | one server process: configuration, start, stop, `kill -9`, restart, its gateway |
+//! | `nodes` ([`Nodes`]) | a provider of several nodes, which come and go |
 //! | `http` ([`Peer`], [`Answer`]) | raw requests as any provider or gateway, with any headers and bytes |
 //! | `follower` ([`Follower`]) | a follower provider that answers what a test wants, and records what it received |
 //! | `remote` ([`RemoteClient`]) | a client of such a provider, over raw requests |
@@ -23,6 +24,7 @@ mod follower;
 mod forger;
 mod http;
 mod hub;
+mod nodes;
 mod ports;
 mod remote;
 pub mod stream;
@@ -33,5 +35,6 @@ pub use follower::{Delivery, Follower, Reply};
 pub use forger::{Forger, Forgery};
 pub use http::{Answer, Peer, TlsIdentity, tls_client};
 pub use hub::{Exit, Hub};
+pub use nodes::Nodes;
 pub use remote::RemoteClient;
 pub use world::{World, client, domain, room, user};

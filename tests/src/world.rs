@@ -82,54 +82,7 @@ impl World {
         self.prepare_at(domain, domain, self.address(domain), settings)
     }
 
-    /// Starts a provider of several nodes with these settings (TOML) over the usual ones. Its first node is where a provider
-    /// of one would be; each [`Hub`] is one process.
-    pub async fn nodes(&self, domain: &str, count: usize, settings: &str) -> Vec<Hub> {
-        let cluster = Authority::new("cluster", Validity::days(2)).unwrap();
-        let listen: Vec<u16> = (0..count).map(|_| ports::free()).collect();
-        let mut nodes = Vec::new();
-        for number in 1..=count {
-            let address = match number {
-                1 => self.address(domain),
-                _ => SocketAddr::from((Ipv4Addr::LOCALHOST, ports::free())),
-            };
-            let name = format!("{domain}-{number}");
-            let addresses: Vec<String> = listen
-                .iter()
-                .zip(1..)
-                .map(|(port, number)| format!("{number} = '127.0.0.1:{port}'"))
-                .collect();
-            let several = format!(
-                "
-                {settings}
-                [cluster]
-                node = {number}
-                listen = '127.0.0.1:{}'
-                nodes = {{ {} }}
-                certificate = 'node.pem'
-                private_key = 'node.key'
-                ca = 'cluster-ca.pem'
-                hub_keys = '../{domain}-hub-keys.json'
-                ",
-                listen[number - 1],
-                addresses.join(", "),
-            );
-            let hub = self.prepare_at(domain, &name, address, &several);
-            let node = cluster.issue(&[&format!("node-{number}.cluster.internal")], &[], Validity::days(1));
-            write(hub.home(), "node", &node.unwrap());
-            fs::write(hub.home().join("cluster-ca.pem"), cluster.pem()).unwrap();
-            nodes.push(hub);
-        }
-        for node in &mut nodes {
-            node.launch();
-        }
-        for node in &mut nodes {
-            node.ready().await;
-        }
-        nodes
-    }
-
-    fn prepare_at(&self, domain: &str, name: &str, address: SocketAddr, settings: &str) -> Hub {
+    pub(crate) fn prepare_at(&self, domain: &str, name: &str, address: SocketAddr, settings: &str) -> Hub {
         let home = self.path().join(name);
         fs::create_dir_all(&home).unwrap();
         let loopback = [IpAddr::V4(Ipv4Addr::LOCALHOST)];
@@ -236,7 +189,7 @@ impl World {
     }
 }
 
-fn write(home: &Path, stem: &str, identity: &Identity) {
+pub(crate) fn write(home: &Path, stem: &str, identity: &Identity) {
     use std::os::unix::fs::PermissionsExt as _;
     let key: PathBuf = home.join(format!("{stem}.key"));
     fs::write(home.join(format!("{stem}.pem")), &identity.certificate_pem).unwrap();

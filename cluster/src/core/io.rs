@@ -13,6 +13,7 @@ use crate::error::ProposeError;
 use crate::fatal::Fatal;
 use crate::machine::Leadership;
 use crate::members::{MemberStep, Members};
+use crate::meta::FORMAT;
 use crate::shard::ShardId;
 use crate::snapshot::SnapshotId;
 
@@ -33,6 +34,8 @@ pub(crate) struct CoreConfig {
     pub(crate) entry_cache_bytes: u64,
     pub(crate) keep_entries: u64,
     pub(crate) max_lag_entries: u64,
+    /// The newest format of entries that this binary understands.
+    pub(crate) format: u16,
     pub(crate) logger: slog::Logger,
 }
 
@@ -50,6 +53,7 @@ impl CoreConfig {
             entry_cache_bytes: config.entry_cache_bytes,
             keep_entries: config.keep_entries,
             max_lag_entries: config.max_lag_entries,
+            format: config.meta.as_ref().map_or(FORMAT, |meta| meta.format),
             logger,
         }
     }

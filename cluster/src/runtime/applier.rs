@@ -10,12 +10,14 @@ use std::sync::mpsc::{Receiver, Sender};
 
 use mimi_hub_storage::{StateStore, StorageError};
 
+use super::board::Board;
 use super::cluster::Outcome;
 use super::inbox::{Inbox, ProposalReply};
 use crate::entry::Payload;
 use crate::fatal::{Fatal, panic_text};
 use crate::machine::{EntryMeta, StateMachine, StateWriter};
 use crate::shard::ShardId;
+use crate::snapshot::checksum;
 
 /// Bytes written after which a batch is closed although more work waits.
 const BATCH_BYTES: usize = 4 << 20;
@@ -43,6 +45,7 @@ pub(super) struct Applier {
     state: Arc<dyn StateStore>,
     machine: Arc<dyn StateMachine>,
     inbox: Arc<Inbox>,
+    board: Arc<Board>,
     /// Not bounded here: the core counts what it has handed over, and takes nothing in beyond its limit.
     work: Receiver<Work>,
     /// Entries of paused shards, and how often each is paused.
@@ -54,12 +57,14 @@ impl Applier {
         state: Arc<dyn StateStore>,
         machine: Arc<dyn StateMachine>,
         inbox: Arc<Inbox>,
+        board: Arc<Board>,
         work: Receiver<Work>,
     ) -> Self {
         Self {
             state,
             machine,
             inbox,
+            board,
             work,
             waiting: BTreeMap::new(),
         }
@@ -133,6 +138,11 @@ impl Applier {
             let mut reached = BTreeMap::new();
             let mut answers = Vec::new();
             while writer.bytes() < BATCH_BYTES {
+                // A checksum is of what is written before it, and of nothing else.
+                let check = |next: &Committed| next.payload == Payload::Check;
+                if !reached.is_empty() && entries.peek().is_some_and(check) {
+                    break;
+                }
                 let Some(Committed { meta, payload, reply }) = entries.next() else {
                     break;
                 };
@@ -142,6 +152,12 @@ impl Applier {
                     Payload::Members(members) => {
                         writer.set_members(meta.shard, &members);
                         Some(Vec::new())
+                    }
+                    Payload::Check => {
+                        let checksum =
+                            checksum(self.state.as_ref(), meta.shard).map_err(|error| store_failed(&error))?;
+                        self.board.set_checksum(meta.shard, meta.index, checksum);
+                        Some(checksum.to_vec())
                     }
                     // The core carries changes out before it hands them over.
                     Payload::Change(_) | Payload::Empty => None,

@@ -11,6 +11,9 @@ use crate::machine::Leadership;
 use crate::members::Members;
 use crate::shard::ShardId;
 
+/// SHA-256 over a shard's keys and values.
+pub type Checksum = [u8; 32];
+
 /// Where a shard stands on this node.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ShardStatus {
@@ -55,6 +58,8 @@ pub(super) struct Board {
     shards: Vec<Mutex<ShardStatus>>,
     /// For how long each other node has been silent.
     silence: Mutex<BTreeMap<NodeId, Duration>>,
+    /// The last checksum of each shard, and the index that it is of.
+    checksums: Mutex<BTreeMap<ShardId, (u64, Checksum)>>,
     unapplied_bytes: AtomicU64,
 }
 
@@ -74,6 +79,7 @@ impl Board {
         };
         Self {
             silence: Mutex::default(),
+            checksums: Mutex::default(),
             shards: (0..groups).map(|shard| Mutex::new(blank(shard))).collect(),
             unapplied_bytes: AtomicU64::new(0),
         }
@@ -125,6 +131,16 @@ impl Board {
 
     pub(super) fn unapplied_bytes(&self) -> u64 {
         self.unapplied_bytes.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn set_checksum(&self, shard: ShardId, index: u64, checksum: Checksum) {
+        let mut checksums = self.checksums.lock().unwrap_or_else(PoisonError::into_inner);
+        checksums.insert(shard, (index, checksum));
+    }
+
+    pub(super) fn checksum(&self, shard: ShardId) -> Option<(u64, Checksum)> {
+        let checksums = self.checksums.lock().unwrap_or_else(PoisonError::into_inner);
+        checksums.get(&shard).copied()
     }
 
     pub(super) fn set_silence(&self, silence: BTreeMap<NodeId, Duration>) {

@@ -11,7 +11,7 @@ use std::time::Duration;
 use mimi_hub_storage::{LogStore, StateStore};
 use tokio::sync::{oneshot, watch};
 
-use super::board::{Board, ClusterStatus, ShardStatus};
+use super::board::{Board, Checksum, ClusterStatus, ShardStatus};
 use super::delivery::{Delivery, SharedStaging};
 use super::inbox::{Inbox, Request};
 use super::worker::{Seams, Stores, Worker};
@@ -179,24 +179,19 @@ impl Cluster {
     }
 
     fn propose_to(&self, shard: ShardId, exists: bool, command: &[u8]) -> Proposal {
+        self.propose_entry(shard, exists, entry::encode(command))
+    }
+
+    fn propose_entry(&self, shard: ShardId, exists: bool, data: Vec<u8>) -> Proposal {
         let (reply, answer) = oneshot::channel();
-        let limit = self.inner.max_command_bytes;
+        // The format stands before the command.
+        let (bytes, limit) = (data.len() - 1, self.inner.max_command_bytes);
         let refused = if !exists {
             Some((reply, ProposeError::NoSuchShard(shard)))
-        } else if command.len() > limit {
-            Some((
-                reply,
-                ProposeError::TooLarge {
-                    bytes: command.len(),
-                    limit,
-                },
-            ))
+        } else if bytes > limit {
+            Some((reply, ProposeError::TooLarge { bytes, limit }))
         } else {
-            match self.inner.inbox.request(Request::Propose {
-                shard,
-                data: entry::encode(command),
-                reply,
-            }) {
+            match self.inner.inbox.request(Request::Propose { shard, data, reply }) {
                 Err((Request::Propose { reply, .. }, error)) => Some((reply, error)),
                 Ok(()) | Err(_) => None,
             }
@@ -265,6 +260,12 @@ impl Cluster {
         status.map_or(Leadership::Follower { leader: None }, |status| status.leadership)
     }
 
+    /// Whether this node has a replica of `shard`, for all it knows.
+    pub fn has_replica(&self, shard: ShardId) -> bool {
+        let status = self.inner.board.shard(shard);
+        status.is_some_and(|status| status.members.contains(self.inner.node))
+    }
+
     /// Where this node stands.
     pub fn status(&self) -> ClusterStatus {
         ClusterStatus {
@@ -273,6 +274,29 @@ impl Cluster {
             unapplied_bytes: self.inner.board.unapplied_bytes(),
             shards: self.inner.board.shards().take(self.inner.shards as usize).collect(),
         }
+    }
+
+    /// Has every replica of `shard` compute a checksum of its state at the same place. To be asked of the leader; the outcome
+    /// is its own checksum and the index that it is of. See [`checksum`](Self::checksum) for the others'.
+    ///
+    /// Every replica reads the shard whole while its applier waits: for now and then.
+    ///
+    /// # Errors
+    /// Those of a proposal, and [`ProposeError::HeldBack`] while a node is too old for it.
+    pub async fn check(&self, shard: ShardId) -> Result<(u64, Checksum), ProposeError> {
+        let format = 2;
+        if self.meta().is_none_or(|state| state.format < format) {
+            return Err(ProposeError::HeldBack { format });
+        }
+        let exists = shard.0 < self.inner.shards;
+        let outcome = self.propose_entry(shard, exists, entry::encode_check()).await?;
+        let checksum = outcome.bytes.try_into().map_err(|_| ProposeError::Unknown)?;
+        Ok((outcome.index, checksum))
+    }
+
+    /// The last checksum that this node has computed of `shard`, and the index that it is of.
+    pub fn checksum(&self, shard: ShardId) -> Option<(u64, Checksum)> {
+        self.inner.board.checksum(shard)
     }
 
     /// What this node has applied of the meta group; `None` when the cluster has none.

@@ -23,7 +23,7 @@ mod sender;
 mod tests;
 mod worker;
 
-pub use board::{ClusterStatus, ShardStatus};
+pub use board::{Checksum, ClusterStatus, ShardStatus};
 pub(crate) use cluster::WeakCluster;
 pub use cluster::{Cluster, Outcome, Proposal};
 pub use delivery::Delivery;

@@ -95,7 +95,13 @@ impl Worker {
         })?;
         let (apply, work) = channel();
         let (flush, stop) = channel();
-        let applier = Applier::new(stores.state.clone(), machine.clone(), inbox.clone(), work);
+        let applier = Applier::new(
+            stores.state.clone(),
+            machine.clone(),
+            inbox.clone(),
+            board.clone(),
+            work,
+        );
         let flusher = Flusher {
             state: stores.state.clone(),
             log: stores.log.clone(),

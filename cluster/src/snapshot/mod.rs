@@ -24,7 +24,7 @@ pub(crate) use piece::{Answer, Piece};
 pub(crate) use staging::Staging;
 #[cfg(test)]
 pub(crate) use store::replacement;
-pub(crate) use store::{Collected, collect, install};
+pub(crate) use store::{Collected, checksum, collect, install};
 
 use crate::shard::ShardId;
 

@@ -1,7 +1,8 @@
 //! From the state store to chunks, and back.
 
-use mimi_hub_storage::{Batch, Direction, KeyRange, StateStore};
+use mimi_hub_storage::{Batch, Direction, KeyRange, StateStore, StorageError};
 use raft::eraftpb::{ConfState, Message};
+use sha2::{Digest, Sha256};
 
 use super::chunk::{Chunk, Chunks};
 use super::{SnapshotError, SnapshotId};
@@ -79,6 +80,30 @@ pub(crate) fn replacement(store: &dyn StateStore, id: SnapshotId, chunks: &[Chun
     Ok(batch)
 }
 
+/// SHA-256 over what the owner of the cluster has stored of `shard`: every key and value with its length.
+pub(crate) fn checksum(store: &dyn StateStore, shard: ShardId) -> Result<[u8; 32], StorageError> {
+    let mut hash = Sha256::new();
+    let mut range = keys::machine_range(shard, &KeyRange::all());
+    loop {
+        let page = store.scan(&range, PAGE, Direction::Forward)?;
+        for bytes in page.iter().flat_map(|(key, value)| [keys::relative(key), value]) {
+            hash.update((bytes.len() as u64).to_be_bytes());
+            hash.update(bytes);
+        }
+        match page.into_iter().last() {
+            Some((mut last, _)) => {
+                // The smallest key above it.
+                last.push(0);
+                range = match range.end() {
+                    Some(end) => KeyRange::new(last, end),
+                    None => KeyRange::from(last),
+                };
+            }
+            None => return Ok(hash.finalize().into()),
+        }
+    }
+}
+
 /// Calls `take` with every key, relative to the shard but with its namespace, and its value.
 fn each(
     store: &dyn StateStore,
@@ -104,6 +129,46 @@ fn each(
             }
             None => return Ok(()),
         }
+    }
+}
+
+#[cfg(test)]
+mod checksum_tests {
+    use mimi_hub_storage::MemoryStore;
+
+    use super::*;
+    use crate::machine::StateWriter;
+
+    fn store(pairs: &[(&str, &str)]) -> MemoryStore {
+        let store = MemoryStore::default();
+        let mut writer = StateWriter::new(&store);
+        for (key, value) in pairs {
+            writer.txn(ShardId(1)).put(key.as_bytes(), *value);
+        }
+        writer.txn(ShardId(2)).put(b"another shard's", "value");
+        writer.set_applied(ShardId(1), pairs.len() as u64, 1);
+        writer.commit().unwrap();
+        store
+    }
+
+    #[test]
+    fn a_checksum_is_of_the_shards_pairs_and_their_lengths() {
+        let of = |pairs: &[(&str, &str)]| checksum(&store(pairs), ShardId(1)).unwrap();
+        assert_eq!(of(&[("a", "1"), ("b", "2")]), of(&[("b", "2"), ("a", "1")]));
+        let different = [
+            of(&[]),
+            of(&[("a", "1")]),
+            of(&[("a", "2")]),
+            of(&[("a1", "")]),
+            of(&[("", "a1")]),
+            of(&[("a", "1"), ("b", "2")]),
+            of(&[("a", "1b2")]),
+        ];
+        let distinct: std::collections::BTreeSet<_> = different.iter().collect();
+        assert_eq!(distinct.len(), different.len());
+        let many: Vec<String> = (0..3 * PAGE).map(|number| format!("key {number:04}")).collect();
+        let pairs: Vec<(&str, &str)> = many.iter().map(|key| (key.as_str(), "value")).collect();
+        assert_ne!(of(&pairs), of(&pairs[..pairs.len() - 1]), "across pages");
     }
 }
 

@@ -48,6 +48,8 @@ pub struct NetworkConfig {
     pub listener: TcpListener,
     /// Where the other nodes are, `host:port`. Names are looked up at every attempt to connect.
     pub peers: BTreeMap<NodeId, String>,
+    /// Where this node dials others in place of where they say they are: through a tunnel, for example.
+    pub detours: BTreeMap<NodeId, String>,
     /// How nodes prove themselves.
     pub tls: ClusterTls,
     /// Times and sizes.
@@ -139,6 +141,7 @@ pub struct ClusterNetwork {
 struct Inner {
     shared: Arc<Shared>,
     peers: RwLock<BTreeMap<NodeId, Peer>>,
+    detours: BTreeMap<NodeId, String>,
     runtime: Handle,
     /// Aborted when dropped.
     tasks: Mutex<JoinSet<()>>,
@@ -157,6 +160,7 @@ impl ClusterNetwork {
             shards,
             listener,
             peers,
+            detours,
             tls,
             limits,
         } = config;
@@ -184,6 +188,7 @@ impl ClusterNetwork {
             inner: Arc::new(Inner {
                 shared,
                 peers: RwLock::default(),
+                detours,
                 runtime: Handle::current(),
                 tasks: Mutex::new(tasks),
             }),
@@ -194,8 +199,9 @@ impl ClusterNetwork {
         Ok(network)
     }
 
-    /// Dials another node from now on, and lets it in; one that is known already is dialed at this address instead.
+    /// Dials another node from now on, by its detour if it has one, and lets it in; one that is known already is dialed at this address instead.
     pub fn add_peer(&self, node: NodeId, address: String) {
+        let address = self.inner.detours.get(&node).cloned().unwrap_or(address);
         let shared = &self.inner.shared;
         if node == shared.node {
             return;

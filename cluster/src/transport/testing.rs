@@ -74,6 +74,7 @@ pub(crate) fn network_config(
         node: NodeId(node),
         shards: 1,
         listener,
+        detours: BTreeMap::default(),
         peers: peers.clone(),
         tls,
         limits: limits(),

@@ -7,6 +7,7 @@ use std::{fs, path::Path};
 use mimi_hub_proto::uri::ProviderDomain;
 
 use super::{Config, Finding};
+use crate::mls::seal::SealKey;
 use crate::tls::{Identity, Validity, now_s, read_roots};
 
 /// Looks at every file that `config` names: there, readable, of its kind, key and certificate a pair, the certificate
@@ -34,6 +35,20 @@ pub fn check(config: &Config) -> Vec<Finding> {
     ] {
         if let Err(error) = read_roots(path) {
             findings.push(finding(key, path, error.to_string()));
+        }
+    }
+    if let Some(admin) = &config.admin {
+        identity(&mut findings, "admin", &admin.certificate, &admin.private_key, &[]);
+        if let Err(error) = read_roots(&admin.client_ca) {
+            findings.push(finding("admin.client_ca", &admin.client_ca, error.to_string()));
+        }
+    }
+    if let Some(cluster) = &config.cluster {
+        if let Err(error) = SealKey::read(&cluster.seal_key) {
+            findings.push(finding("cluster.seal_key", &cluster.seal_key, error.to_string()));
+        } else if is_readable_by_others(&cluster.seal_key) {
+            let remedy = "can be read by other users of this machine; run chmod 600 on it".to_owned();
+            findings.push(finding("cluster.seal_key", &cluster.seal_key, remedy));
         }
     }
     if config.hub.data_dir.exists() && !config.hub.data_dir.is_dir() {

@@ -98,8 +98,13 @@ fn anchor_paths(config: &mut Config, folder: &Path) {
             &mut cluster.certificate,
             &mut cluster.private_key,
             &mut cluster.ca,
-            &mut cluster.hub_keys,
+            &mut cluster.seal_key,
         ] {
+            *path = folder.join(&*path);
+        }
+    }
+    if let Some(admin) = &mut config.admin {
+        for path in [&mut admin.certificate, &mut admin.private_key, &mut admin.client_ca] {
             *path = folder.join(&*path);
         }
     }

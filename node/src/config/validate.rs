@@ -80,6 +80,20 @@ impl Config {
             }
             Some(_) => {}
         }
+        if cluster.numbered_detours().is_none() {
+            findings.add(
+                "cluster.detours",
+                format!("{:?}", cluster.detours),
+                "number the nodes from 1",
+            );
+        }
+        findings.within("cluster.replicas", cluster.replicas.into(), 1, 9);
+        findings.within(
+            "cluster.replace_after_ms",
+            cluster.replace_after_ms,
+            2_000,
+            DURATION_MS_MAX,
+        );
     }
 
     fn hub(&self, findings: &mut Findings) {

@@ -1,6 +1,7 @@
 //! The HTTP skin: what a request must be before the hub looks at what it asks, the routes of both listeners, and the
 //! answers' form. What is asked is carried out in [`crate::service`].
 
+pub(crate) mod admin;
 pub(crate) mod base64;
 pub(crate) mod body;
 pub(crate) mod drain;

@@ -1,8 +1,8 @@
 //! The hub's own MLS keys: one signature key pair a signature scheme. With them the hub is an external sender of its rooms
 //! and signs GroupInfo responses.
 //!
-//! They are made at the first start and kept in the data folder, readable by the owner only; several nodes have the same
-//! ones, in a file of its own. Clients pin the public key in their groups' `external_senders`: a hub that loses the file can
+//! They are made at the first start and kept in the data folder, readable by the owner only; several nodes keep them in
+//! their meta group, sealed ([`super::seal`]). Clients pin the public key in their groups' `external_senders`: a hub that loses the file can
 //! no longer speak in the rooms made before.
 
 use std::fs;
@@ -70,13 +70,16 @@ pub enum HubKeysError {
         /// The operating system's answer.
         error: std::io::Error,
     },
+    /// What the nodes keep does not read.
+    #[error("the hub's keys that the nodes keep do not read: {0}")]
+    Sealed(String),
     /// No key for this signature scheme.
     #[error("the hub has no key for signature scheme {0:?}")]
     Scheme(SignatureScheme),
 }
 
 impl HubKeys {
-    /// Reads the keys from the file, or makes them. Of several nodes that make them at the same time, one does.
+    /// Reads the keys from the file, or makes them.
     ///
     /// # Errors
     /// A file that cannot be read, written or understood.
@@ -128,7 +131,29 @@ impl HubKeys {
         Ok(())
     }
 
-    /// Keys that live in memory only, for tests and benches.
+    /// The keys as the nodes seal them.
+    ///
+    /// # Errors
+    /// None that can be told apart: they are always laid out.
+    pub fn to_bytes(&self) -> Result<Vec<u8>, HubKeysError> {
+        serde_json::to_vec(&self.pairs).map_err(|error| HubKeysError::Sealed(error.to_string()))
+    }
+
+    /// Reads what [`to_bytes`](Self::to_bytes) laid out.
+    ///
+    /// # Errors
+    /// They do not read, or do not fit together.
+    pub fn from_bytes(bytes: &[u8], domain: &ProviderDomain) -> Result<Self, HubKeysError> {
+        let pairs = serde_json::from_slice(bytes).map_err(|error| HubKeysError::Sealed(error.to_string()))?;
+        let keys = HubKeys {
+            domain: domain.clone(),
+            pairs,
+        };
+        keys.prove()?;
+        Ok(keys)
+    }
+
+    /// Keys that are new, and live in memory only.
     ///
     /// # Errors
     /// Key generation fails.
@@ -145,11 +170,6 @@ impl HubKeys {
     /// No such key.
     pub fn public(&self, scheme: SignatureScheme) -> Result<&[u8], HubKeysError> {
         Ok(&self.pair(scheme)?.public)
-    }
-
-    /// The public keys, in the file's order.
-    pub fn publics(&self) -> impl Iterator<Item = &[u8]> {
-        self.pairs.iter().map(|pair| &*pair.public)
     }
 
     /// The ExternalSender struct (RFC 9420, 12.1.8.1) that stands for this hub in a group of this signature scheme. Its

@@ -4,4 +4,5 @@
 
 pub(crate) mod crypto;
 pub mod hub_keys;
+pub mod seal;
 pub mod store;

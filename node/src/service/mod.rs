@@ -1,6 +1,7 @@
 //! The operations, one file each, behind both listeners: a follower provider's request and a local gateway's take the same
 //! way from here on. Each takes a decoded target and the body as it came, and answers the body to send back or a problem.
 
+pub(crate) mod cluster;
 pub(crate) mod events;
 pub(crate) mod group_info;
 pub(crate) mod key_material;

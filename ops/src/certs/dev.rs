@@ -5,6 +5,8 @@ use std::io::Write as _;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::{Path, PathBuf};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use mimi_hub_proto::uri::ProviderDomain;
 
 use super::{Authority, Identity, Validity};
@@ -40,6 +42,10 @@ impl Default for DevCertsOptions {
 /// | `local-ca.pem` | root of everything behind the local listeners |
 /// | `local.<domain>.pem`, `.key` | the provider's local listener (`localhost`, `local.<domain>`, loopback) |
 /// | `gateway.<domain>.pem`, `.key` | a gateway of the provider |
+/// | `admin-ca.pem` | root of the admin listeners' and operators' certificates, where there are nodes |
+/// | `admin.<domain>.pem`, `.key` | the provider's admin listener (`localhost`, `admin.<domain>`, loopback) |
+/// | `operator.pem`, `.key` | an operator |
+/// | `seal.key` | the key under which the nodes keep the hub's keys |
 /// | `cluster-ca.pem` | root of the nodes' certificates, where there are any |
 /// | `node-<number>.pem`, `.key` | a node towards the other nodes (`node-<number>.cluster.internal`) |
 pub struct DevCerts {
@@ -78,6 +84,22 @@ impl DevCerts {
         if options.nodes > 0 {
             let cluster = Authority::new("MIMI development cluster CA", options.authority)?;
             certs.push("cluster-ca.pem".to_owned(), cluster.pem(), false);
+            let admin = Authority::new("MIMI development admin CA", options.authority)?;
+            certs.push("admin-ca.pem".to_owned(), admin.pem(), false);
+            for domain in domains {
+                let listener = format!("admin.{domain}");
+                certs.push_identity(
+                    &listener,
+                    admin.issue(&["localhost", &listener], &loopback, options.leaf)?,
+                );
+            }
+            certs.push_identity("operator", admin.issue(&["operator"], &[], options.leaf)?);
+            let mut key = [0; 32];
+            rustls::crypto::ring::default_provider()
+                .secure_random
+                .fill(&mut key)
+                .map_err(|_| OpsError::Random)?;
+            certs.push("seal.key".to_owned(), STANDARD.encode(key), true);
             for number in 1..=options.nodes {
                 let name = format!("node-{number}.cluster.internal");
                 certs.push_identity(&format!("node-{number}"), cluster.issue(&[&name], &[], options.leaf)?);

@@ -161,6 +161,17 @@ impl Play {
             terminal::line(&format!("    {curl} {base}/hub"));
             terminal::line(&format!("    {curl} {base}/rooms/{}", path_segment(self.room.as_str())));
             terminal::line("");
+            if let [first, _, ..] = hub.nodes.as_slice() {
+                terminal::line("Its nodes, and which of them has what:");
+                terminal::line(&format!(
+                    "    mimi-hub cluster nodes --admin https://localhost:{} --ca '{}' --certificate '{}' --private-key '{}'",
+                    first.admin_port,
+                    certs.join("admin-ca.pem").display(),
+                    certs.join("operator.pem").display(),
+                    certs.join("operator.key").display(),
+                ));
+                terminal::line("");
+            }
         }
     }
 

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use mimi_hub_ops::client::{Client, ROLE_MEMBER, TreeOption};
 use mimi_hub_proto::uri::RoomUri;
-use mimi_hub_tests::{Hub, World, client, room, stream, user};
+use mimi_hub_tests::{Hub, Nodes, World, client, room, stream, user};
 
 /// A node's death may be noticed late on a busy machine; far below what a person would do about it.
 const AWAY_MAX: Duration = Duration::from_secs(10);
@@ -22,7 +22,7 @@ impl Cluster {
     /// Three nodes of a.example, with Alice at the second; Bob of b.example, whose provider knows all three.
     async fn new() -> Self {
         let world = crate::world();
-        let nodes = world.nodes("a.example", 3, "").await;
+        let nodes = Nodes::start(&world, "a.example", 3, "").await.hubs;
         let addresses: Vec<String> = nodes.iter().map(|node| node.federation().to_string()).collect();
         let peers = format!("peers.'a.example'.address = '{}'", addresses.join(","));
         let bobs = world.hub_with("b.example", &peers).await;

@@ -17,6 +17,7 @@ mod identity;
 mod key_material;
 mod leave;
 mod local_api;
+mod membership;
 mod notify;
 mod process;
 mod rebuild;

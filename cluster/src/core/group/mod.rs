@@ -79,6 +79,8 @@ pub(in crate::core) struct Group {
     /// Snapshots that did not get through, and the ticks until raft-rs is told and may begin anew.
     failed: Vec<(u64, usize)>,
     retry_ticks: usize,
+    /// The newest format that this binary understands.
+    format: u16,
     /// Not written yet, because only the commit index in it is new: goes with the next write.
     hard_state: Option<HardState>,
     /// Taken in, and not written yet: goes with the next write.
@@ -156,6 +158,7 @@ impl Group {
             restoring: None,
             failed: Vec::new(),
             retry_ticks: config.election_ticks,
+            format: config.format,
             hard_state: None,
             compact_to: None,
             fetching: BTreeMap::new(),

@@ -100,7 +100,7 @@ impl Group {
         let mut bytes = 0;
         let mut entries = Vec::with_capacity(committed.len());
         for entry in committed {
-            let payload = match entry::decode(entry) {
+            let payload = match entry::decode(entry, self.format) {
                 Ok(payload) => payload,
                 Err(error) => {
                     out.fatal = Some(Fatal {

@@ -1,11 +1,13 @@
 //! Nodes that come and go, over TLS and real stores.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
 use super::support::eventually;
 use super::tls::{Nodes, SHARDS};
 use crate::config::NodeId;
+use crate::error::ProposeError;
 use crate::machine::Leadership;
 use crate::meta::{MetaCommand, MetaConfig, MetaError, MetaState, Standing};
 use crate::runtime::Cluster;
@@ -204,4 +206,53 @@ async fn a_node_that_stays_away_is_replaced_and_taken_back() {
     nodes.start_node(NodeId(2)).await;
     nodes.is_even(&[1, 2, 3, 4]).await;
     assert_eq!(nodes.state(1).nodes[&NodeId(2)].standing, Standing::Active);
+}
+
+/// The newest format that node 3 of the mixed cluster understands.
+static NODE_3_FORMAT: AtomicU16 = AtomicU16::new(1);
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_new_format_is_held_back_until_every_node_understands_it() {
+    let mut nodes = Nodes::start(|config| {
+        with_meta(config);
+        if let Some(meta) = &mut config.meta
+            && config.node == NodeId(3)
+        {
+            meta.format = NODE_3_FORMAT.load(Ordering::SeqCst);
+        }
+    })
+    .await;
+    nodes.all_led().await;
+    for (id, format) in [(1, 2), (2, 2), (3, 1)] {
+        nodes.announce(id, format).await.unwrap();
+    }
+    let shard = Nodes::shards().next().unwrap();
+    for number in 0..5 {
+        nodes.append(shard, &format!("in a mixed cluster {number}")).await;
+    }
+    let check = async |nodes: &Nodes| {
+        let leader = nodes.leader(shard).unwrap();
+        nodes.nodes[&leader].cluster.check(shard).await
+    };
+    assert_eq!(check(&nodes).await, Err(ProposeError::HeldBack { format: 2 }));
+    let raise = nodes.change_meta(MetaCommand::Raise { format: 2 }).await;
+    let not_yet = MetaError::NotYet {
+        node: NodeId(3),
+        format: 2,
+    };
+    assert_eq!(raise, Err(not_yet));
+    nodes.kill(NodeId(3)).await;
+    NODE_3_FORMAT.store(2, Ordering::SeqCst);
+    nodes.start_node(NodeId(3)).await;
+    nodes.announce(3, 2).await.unwrap();
+    eventually("a raised format", || (1..=3).all(|id| nodes.state(id).format == 2)).await;
+    eventually("a leader", || nodes.leader(shard).is_some()).await;
+    let (index, checksum) = check(&nodes).await.unwrap();
+    eventually("every replica's checksum", || {
+        let found = |id| nodes.nodes[&NodeId(id)].cluster.checksum(shard);
+        (1..=3).all(|id| found(id) == Some((index, checksum)))
+    })
+    .await;
+    // There is no way back.
+    assert!(matches!(nodes.announce(3, 1).await, Err(MetaError::TooOld { .. })));
 }

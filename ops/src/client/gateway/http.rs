@@ -153,7 +153,8 @@ const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(5);
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(20);
 
 impl Http {
-    pub(super) fn new(settings: &GatewaySettings) -> Result<Self, OpsError> {
+    /// Connections to an API below `root`, at each of the addresses.
+    pub(super) fn new(settings: &GatewaySettings, root: &str) -> Result<Self, OpsError> {
         let client = reqwest::Client::builder()
             .tls_backend_preconfigured(tls(settings)?)
             .https_only(true)
@@ -169,7 +170,7 @@ impl Http {
             client,
             bases: std::iter::once(&settings.url)
                 .chain(&settings.more_urls)
-                .map(|url| format!("{}/local/v1", url.trim_end_matches('/')))
+                .map(|url| format!("{}{root}", url.trim_end_matches('/')))
                 .collect(),
             preferred: Arc::default(),
             retry: settings.retry,

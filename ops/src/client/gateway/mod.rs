@@ -4,11 +4,13 @@
 //! been carried out is only ever repeated byte for byte, which the API answers as it did the first time; everything else
 //! is reported at once.
 
+mod admin;
 mod http;
 mod json;
 #[cfg(test)]
 mod tests;
 
+pub use admin::Admin;
 pub use http::{GatewaySettings, Resent, RetryPolicy};
 pub use json::{
     Consent, EventPage, HubInfo, KeyPackageStock, MemberView, ParticipantView, Problem, RoomEvent, RoomView,
@@ -38,7 +40,7 @@ impl Gateway {
     /// [`OpsError::File`] or [`OpsError::GatewaySetup`] when a file cannot be read or holds no usable certificate or key.
     pub fn new(settings: &GatewaySettings) -> Result<Self, OpsError> {
         Ok(Self {
-            http: Http::new(settings)?,
+            http: Http::new(settings, "/local/v1")?,
         })
     }
 

@@ -1,0 +1,112 @@
+//! This node among the others: the keys that they share, what it says of itself, and changes of the cluster on their way to
+//! the meta group's leader.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use mimi_hub_cluster::{Cluster, FORMAT, MetaCommand, MetaError};
+use mimi_hub_proto::uri::ProviderDomain;
+use tokio::time::{Instant, sleep};
+use tracing::{info, warn};
+
+use crate::actor::AskError;
+use crate::config::NodeConfig;
+use crate::error::NodeError;
+use crate::forward::Asked;
+use crate::hub::Hub;
+use crate::mls::hub_keys::HubKeys;
+use crate::mls::seal::SealKey;
+
+/// Between two looks at the meta state.
+const POLL: Duration = Duration::from_millis(50);
+/// How often a node looks whether what the cluster knows of it is true.
+const ANNOUNCE: Duration = Duration::from_secs(1);
+/// How long a change of the cluster may take.
+const CHANGE_MAX: Duration = Duration::from_secs(10);
+
+/// The hub's keys, as the meta group has them. Whoever leads it makes them when there are none. Waits until a majority of
+/// the nodes runs, when this one does not know them from before.
+pub(crate) async fn shared_keys(
+    cluster: &Cluster,
+    seal: &SealKey,
+    domain: &ProviderDomain,
+) -> Result<HubKeys, NodeError> {
+    let mut said = Instant::now();
+    loop {
+        let state = cluster.meta().unwrap_or_default();
+        if state.keys_version > 0 {
+            return Ok(HubKeys::from_bytes(&seal.open(&state.keys)?, domain)?);
+        }
+        if state.is_founded() && cluster.leads_meta() {
+            let keys = seal.seal(&HubKeys::ephemeral(domain)?.to_bytes()?)?;
+            let made = cluster.change_meta(&MetaCommand::Keys { against: 0, keys }).await;
+            if matches!(made, Ok(Ok(()))) {
+                info!("the hub's keys were made");
+            }
+        }
+        if said.elapsed() > Duration::from_secs(5) {
+            info!("waiting for the other nodes: the hub's keys are not known here yet");
+            said = Instant::now();
+        }
+        sleep(POLL).await;
+    }
+}
+
+/// Says what this node is, whenever the cluster knows it differently.
+pub(crate) async fn announce(hub: Arc<Hub>, config: NodeConfig) {
+    let node = hub.cluster().node();
+    let mut last = None;
+    loop {
+        if let Some(state) = hub.cluster().meta().filter(|state| state.is_founded()) {
+            let address = config.own_address().unwrap_or_default().to_owned();
+            let zone = config.zone.clone();
+            let known = state.nodes.get(&node);
+            let true_already =
+                known.is_some_and(|known| (&known.address, &known.zone, known.format) == (&address, &zone, FORMAT));
+            if !true_already {
+                let announcement = MetaCommand::Announce {
+                    node,
+                    address,
+                    zone,
+                    format: FORMAT,
+                };
+                let said = hub.change_cluster(announcement).await;
+                if let Ok(Err(error)) = &said
+                    && last.as_ref() != Some(error)
+                {
+                    warn!(%error, "the cluster does not take this node as it is");
+                    last = Some(error.clone());
+                }
+            }
+        }
+        sleep(ANNOUNCE).await;
+    }
+}
+
+impl Hub {
+    /// Changes the meta state, whoever leads the meta group.
+    ///
+    /// # Errors
+    /// It is led by nobody, or the outcome is unknown; inside, why the command changed nothing.
+    pub(crate) async fn change_cluster(
+        self: &Arc<Self>,
+        command: MetaCommand,
+    ) -> Result<Result<(), MetaError>, AskError> {
+        let until = Instant::now() + CHANGE_MAX;
+        loop {
+            let answer = self
+                .at_leader(self.cluster().meta_shard(), &Asked::Meta(command.clone()))
+                .await;
+            match answer {
+                Err(AskError::Unavailable) if Instant::now() < until => sleep(POLL).await,
+                answer => return answer,
+            }
+        }
+    }
+
+    /// Changes the meta state, which this node leads.
+    pub(crate) async fn change_meta(&self, command: &MetaCommand) -> Result<Result<(), MetaError>, AskError> {
+        let outcome = self.cluster().change_meta(command).await;
+        outcome.map_err(|_| AskError::Unavailable)
+    }
+}
