@@ -34,7 +34,7 @@ enum Command {
     Demo(mimi_hub_ops::demo::DemoArgs),
     /// Put a hub under load and measure how many messages it acknowledges, and how soon.
     Load(mimi_hub_ops::load::LoadArgs),
-    /// Kill, pause, cut off, starve and restart a hub's nodes under load, and check that nothing is lost.
+    /// Kill, pause, cut off, starve, restart and drain a hub's nodes under load, and check that nothing is lost.
     Chaos(Box<mimi_hub_ops::chaos::ChaosArgs>),
 }
 

@@ -196,9 +196,12 @@ pub async fn run(config: Config, sockets: Sockets, shutdown: impl Future<Output 
             }
         );
     };
+    let leaving = cluster.clone();
     let shutdown = async {
         shutdown.await;
         info!("stopping");
+        // First of all: while others take over, everything here still answers.
+        leaving.hand_over().await;
         drop(stop);
     };
     tokio::join!(serving, shutdown);

@@ -95,6 +95,12 @@ impl Hub {
         self.federation
     }
 
+    /// The local listener's port.
+    #[must_use]
+    pub fn local_port(&self) -> u16 {
+        self.local_port
+    }
+
     /// The folder with configuration, certificates, log and data.
     #[must_use]
     pub fn home(&self) -> &Path {

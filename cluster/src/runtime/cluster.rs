@@ -360,12 +360,22 @@ impl Cluster {
         self.inner.inbox.request(Request::Prefer(leaders)).is_ok()
     }
 
+    /// Gives this node's leaderships to other nodes, and campaigns for none any more; for no longer than the configured grace.
+    /// Everything else goes on, so that what is asked of this node can be passed on to those who lead now. To be followed by
+    /// [`stop`](Self::stop).
+    pub async fn hand_over(&self) {
+        let mut given_away = self.inner.inbox.given_away();
+        self.inner.inbox.leave();
+        // The inbox lives as long as this handle.
+        let _ = given_away.wait_for(|given_away| *given_away).await;
+    }
+
     /// Stops this node's part: gives its leaderships to other nodes, refuses new requests, finishes those under way (each
     /// for no longer than the configured grace), flushes the state store and ends the threads. Until the leaderships are
     /// given away, requests are carried out or refused with the new leader's name. The stores close when every handle and
     /// reader is gone; dropping the last handle stops, too, but gives nothing away.
     pub async fn stop(&self) {
-        self.inner.inbox.leave();
+        self.inner.inbox.part();
         let mut stopped = self.inner.stopped.clone();
         // An error means that the worker is gone, too.
         let _ = stopped.wait_for(|stopped| *stopped).await;

@@ -8,7 +8,7 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use raft::eraftpb::Message;
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 
 use super::cluster::Outcome;
 use crate::config::NodeId;
@@ -83,6 +83,8 @@ pub(super) struct Waiting {
     pub(super) fatal: Option<Fatal>,
     /// The node is about to stop: leaderships are to be given away.
     pub(super) leaving: bool,
+    /// It stops as soon as they are.
+    pub(super) parting: bool,
     /// No requests will come any more.
     pub(super) stopping: bool,
 }
@@ -103,6 +105,8 @@ pub(super) struct Inbox {
     wake: Condvar,
     max_queued: usize,
     max_queued_bytes: usize,
+    /// Whether what could be given away is, or there was no more time.
+    given_away: watch::Sender<bool>,
 }
 
 #[derive(Default)]
@@ -121,6 +125,7 @@ impl Inbox {
             wake: Condvar::new(),
             max_queued,
             max_queued_bytes,
+            given_away: watch::Sender::new(false),
         }
     }
 
@@ -186,6 +191,22 @@ impl Inbox {
         self.wake.notify_one();
     }
 
+    /// The node stops as soon as it has left.
+    pub(super) fn part(&self) {
+        self.lock().waiting.parting = true;
+        self.leave();
+    }
+
+    /// The worker has given away what it could.
+    pub(super) fn gave_away(&self) {
+        self.given_away.send_if_modified(|given_away| !std::mem::replace(given_away, true));
+    }
+
+    /// Becomes true with [`gave_away`](Self::gave_away), or with the end of the worker.
+    pub(super) fn given_away(&self) -> watch::Receiver<bool> {
+        self.given_away.subscribe()
+    }
+
     /// Refuses requests from now on.
     pub(super) fn stop(&self) {
         let mut state = self.lock();
@@ -204,11 +225,17 @@ impl Inbox {
         state.bytes = 0;
         state.frame_bytes = 0;
         state.news = false;
-        let Waiting { leaving, stopping, .. } = state.waiting;
+        let Waiting {
+            leaving,
+            parting,
+            stopping,
+            ..
+        } = state.waiting;
         std::mem::replace(
             &mut state.waiting,
             Waiting {
                 leaving,
+                parting,
                 stopping,
                 ..Waiting::default()
             },
@@ -218,6 +245,7 @@ impl Inbox {
     /// Refuses what still waits, once nobody takes it any more.
     pub(super) fn close(&self) {
         self.stop();
+        self.gave_away();
         for request in self.take(Duration::ZERO).requests {
             match request {
                 Request::Propose { reply, .. } | Request::ChangeMembers { reply, .. } => {

@@ -186,7 +186,12 @@ impl Worker {
             if let Some(fatal) = waiting.fatal {
                 return Err(fatal);
             }
-            let Waiting { leaving, stopping, .. } = waiting;
+            let Waiting {
+                leaving,
+                parting,
+                stopping,
+                ..
+            } = waiting;
             let mut inputs = self.inputs(waiting);
             if leaving && leave_at.is_none() {
                 leave_at = Some(Instant::now() + self.stop_grace);
@@ -194,7 +199,10 @@ impl Worker {
             }
             self.step(inputs)?;
             if leave_at.is_some_and(|until| !self.core.may_hand_over() || Instant::now() >= until) {
-                self.inbox.stop();
+                self.inbox.gave_away();
+                if parting && !stopping {
+                    self.inbox.stop();
+                }
             }
             if stopping {
                 let stop_at = *stop_at.get_or_insert_with(|| Instant::now() + self.stop_grace);

@@ -49,12 +49,14 @@ const SETTLE_MAX: Duration = Duration::from_secs(60);
 const SETTLE_POLL: Duration = Duration::from_millis(500);
 /// Longer than a rolling restart of one node, or than any other fault takes beyond what it is meant to last.
 const FAULT_OVERHEAD: Duration = Duration::from_secs(4);
+/// What moving a node's replicas away and back takes.
+const DRAIN_TIME: Duration = Duration::from_secs(25);
 const PAGE_EVENTS_MAX: u16 = 1_000;
 
 /// Let things go wrong under load, and check that nothing is lost.
 ///
 /// Starts a hub of several nodes (a.example) and two other providers (b.example, c.example) on this machine in a temporary
-/// folder, with MLS clients that talk, add and remove each other; kills, pauses, cuts off, starves and restarts nodes by a
+/// folder, with MLS clients that talk, add and remove each other; kills, pauses, cuts off, starves, restarts and drains nodes by a
 /// schedule that follows from the seed; and compares at the end what the clients have decrypted. Fails when a message was
 /// lost, doubled or out of order, when an epoch forked, when a KeyPackage was handed out twice, or when a client's request
 /// failed for good. With --url it is the clients of a hub that runs already, and faults are somebody else's part.
@@ -257,6 +259,7 @@ impl Faults<'_> {
                 | Fault::Partition { lasts, .. }
                 | Fault::DiskFull { lasts } => lasts + FAULT_OVERHEAD,
                 Fault::RollingRestart { .. } => FAULT_OVERHEAD * u32::from(self.args.nodes),
+                Fault::Drain { .. } => DRAIN_TIME,
             };
             if Instant::now() + planned.quiet + lasts > self.end {
                 break;

@@ -5,17 +5,22 @@ use std::time::{Duration, Instant};
 
 use mimi_hub_proto::uri::{ProviderDomain, RoomUri};
 use rustix::process::Signal;
+use serde_json::{Value, json};
 
 use super::disk::Disk;
 use super::links::Links;
 use super::schedule::{Fault, FaultKind};
 use super::traffic::Site;
+use crate::client::{Admin, GatewaySettings, RetryPolicy};
 use crate::providers::{self, Provider};
 use crate::{OpsError, terminal};
 
 const DOMAINS: [&str; 3] = ["a.example", "b.example", "c.example"];
 /// How long a node may take to end after SIGTERM, or when it cannot write.
 const END_MAX: Duration = Duration::from_secs(20);
+/// How long a node's replicas may take to move.
+const MOVE_MAX: Duration = Duration::from_secs(120);
+const MOVE_POLL: Duration = Duration::from_millis(200);
 /// Between two nodes of a rolling restart.
 const ROLL_PAUSE: Duration = Duration::from_millis(500);
 /// After a fault is over, its consequences are still its own for so long.
@@ -27,6 +32,7 @@ pub(super) struct Stage {
     links: Option<Links>,
     /// Of the node at this place.
     disk: Option<(usize, Disk)>,
+    admin: Admin,
     began: Instant,
 }
 
@@ -54,8 +60,22 @@ impl Stage {
         } else {
             None
         };
+        let certs = folder.join("certs");
+        let mut admins = providers[0]
+            .nodes
+            .iter()
+            .map(|node| format!("https://localhost:{}", node.admin_port));
+        let admin = Admin::new(&GatewaySettings {
+            url: admins.next().unwrap_or_default(),
+            more_urls: admins.collect(),
+            ca: certs.join("admin-ca.pem"),
+            certificate: certs.join("operator.pem"),
+            private_key: certs.join("operator.key"),
+            retry: RetryPolicy::default(),
+        })?;
         Ok(Self {
             providers,
+            admin,
             links: None,
             disk,
             began: Instant::now(),
@@ -174,6 +194,12 @@ impl Stage {
                     tokio::time::sleep(ROLL_PAUSE).await;
                 }
             }
+            Fault::Drain { node } => {
+                affected = led(&[*node]);
+                self.say(&format!("drain {}", named(&[*node], &affected)));
+                from = Instant::now();
+                self.drain(*node).await?;
+            }
         }
         tokio::time::sleep(AFTERMATH).await;
         Ok(Incident {
@@ -200,6 +226,50 @@ impl Stage {
             node + 1,
             began.elapsed()
         ));
+        Ok(())
+    }
+
+    /// Takes a node's replicas away while it runs, and lets it have its share again.
+    async fn drain(&self, node: usize) -> Result<(), OpsError> {
+        let began = Instant::now();
+        let number = node + 1;
+        let before = self.replicas(number).await?;
+        self.admin.post("drain", &json!({ "node": number })).await?;
+        self.until(number, "to have no replica", |replicas| replicas == 0)
+            .await?;
+        self.say(&format!(
+            "node {number} gave its {before} replicas away in {:.1?}",
+            began.elapsed()
+        ));
+        let body = json!({ "node": number, "cancel": true });
+        self.admin.post("drain", &body).await?;
+        // Places are spread evenly: by one more or less.
+        let share = before.saturating_sub(1);
+        self.until(number, "to have its share of replicas", |replicas| replicas >= share)
+            .await?;
+        self.say(&format!("and had its share again after {:.1?}", began.elapsed()));
+        Ok(())
+    }
+
+    /// How many replicas a node has.
+    async fn replicas(&self, number: usize) -> Result<u64, OpsError> {
+        let nodes: Vec<Value> = self.admin.get("nodes").await?;
+        let node = nodes.iter().find(|node| node["node"] == json!(number));
+        let replicas = node.and_then(|node| node["replicas"].as_u64());
+        replicas.ok_or_else(|| OpsError::Disagreement(format!("node {number} is none of the hub's")))
+    }
+
+    async fn until(&self, number: usize, what: &str, done: impl Fn(u64) -> bool) -> Result<(), OpsError> {
+        let began = Instant::now();
+        while !done(self.replicas(number).await?) {
+            if began.elapsed() > MOVE_MAX {
+                return Err(OpsError::TimedOut {
+                    what: format!("node {number} {what}"),
+                    seconds: MOVE_MAX.as_secs(),
+                });
+            }
+            tokio::time::sleep(MOVE_POLL).await;
+        }
         Ok(())
     }
 

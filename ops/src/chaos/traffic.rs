@@ -14,11 +14,11 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::log::Log;
-use crate::client::{Client, Gateway, GatewaySettings, ROLE_MEMBER, RoomChange, TreeOption};
+use crate::client::{Client, ClientState, Gateway, GatewaySettings, ROLE_MEMBER, RoomChange, TreeOption};
 use crate::{OpsError, Rng};
 
-/// How long a client may take to see that it was added, at the start.
-const JOIN_MAX: Duration = Duration::from_secs(30);
+/// How long a client may take to see that it was added or removed.
+const SEEN_MAX: Duration = Duration::from_secs(30);
 /// KeyPackages of a client that stays: it is added once.
 const KEY_PACKAGES: usize = 2;
 /// KeyPackages of a guest that wait to be claimed.
@@ -142,8 +142,8 @@ impl Cast {
                 let mut member = casting.make(site, &name(who), role, KEY_PACKAGES).await?;
                 let user = member.client.state().identity().user().clone();
                 host.client.add_user(&room, &user, ROLE_MEMBER).await?;
-                let joined = |state: &crate::client::ClientState| state.is_member(&room);
-                member.client.sync_until("the Welcome", JOIN_MAX, joined).await?;
+                let joined = |state: &ClientState| state.is_member(&room);
+                member.client.sync_until("the Welcome", SEEN_MAX, joined).await?;
                 cast.members.push(member);
             }
             cast.members.push(host);
@@ -306,6 +306,7 @@ impl Member {
             if !self.client.state().is_member(uri) {
                 continue;
             }
+            let epoch = self.client.state().room(uri)?.epoch;
             let outcome = if self.rng.below(20) == 0 {
                 self.client.leave(uri).await
             } else {
@@ -315,17 +316,28 @@ impl Member {
                 Ok(()) => {}
                 // It is on its way out, by its own wish or by the host's.
                 Err(OpsError::Leaving { .. } | OpsError::NotMember { .. } | OpsError::NotParticipant { .. }) => {}
-                Err(OpsError::Denied { .. }) if self.is_out(uri).await? => {}
+                Err(OpsError::Denied { .. }) if self.was_out(uri, epoch).await? => {}
                 Err(error) => return Err(error),
             }
         }
         Ok(())
     }
 
-    /// Whether the stream says that this client has been removed.
-    async fn is_out(&mut self, room: &RoomUri) -> Result<bool, OpsError> {
-        self.client.sync(GUEST_WAIT).await?;
-        Ok(!self.client.state().is_member(room))
+    /// Whether the stream says that this client has been removed since `epoch`, though it may be back.
+    async fn was_out(&mut self, room: &RoomUri, epoch: u64) -> Result<bool, OpsError> {
+        let was_out = |state: &ClientState| {
+            let since = state
+                .epochs(room)
+                .map(|(epoch, _)| epoch)
+                .filter(|known| *known >= epoch);
+            let unbroken = since.clone().zip(epoch..).all(|(known, next)| known == next);
+            !state.is_member(room) || !unbroken
+        };
+        match self.client.sync_until("the removal", SEEN_MAX, was_out).await {
+            Ok(()) => Ok(true),
+            Err(OpsError::TimedOut { .. }) => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 }
 

@@ -74,7 +74,7 @@ impl ClientState {
     }
 
     /// The epochs that this client has been in, each with its epoch authenticator (RFC 9420, 8.7).
-    pub fn epochs(&self, room: &RoomUri) -> impl Iterator<Item = (u64, &[u8])> {
+    pub fn epochs(&self, room: &RoomUri) -> impl Iterator<Item = (u64, &[u8])> + Clone {
         let epochs = self.rooms.get(room).map(|membership| &membership.epochs);
         epochs
             .into_iter()

@@ -7,9 +7,11 @@ use std::fs::File;
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use reqwest::header::{CONTENT_TYPE, TE};
+use rustls::{ClientConfig, RootCertStore};
 use tokio::process::{Child, Command};
 
 use super::drive::Target;
@@ -102,8 +104,15 @@ impl Etcd {
 
     /// Clients, evenly over the nodes, each with a connection of its own.
     pub(super) fn connect(&self, clients: u32) -> Result<Vec<EtcdClient>, OpsError> {
+        // Not used, but the HTTP client of this build wants to be told of its TLS.
+        let tls = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+            .with_protocol_versions(&[&rustls::version::TLS13])
+            .map_err(|error| OpsError::Usage(format!("no client for etcd: {error}")))?
+            .with_root_certificates(RootCertStore::empty())
+            .with_no_client_auth();
         let connect = |node: &Node| {
             let http = reqwest::Client::builder()
+                .tls_backend_preconfigured(tls.clone())
                 .http2_prior_knowledge()
                 .no_proxy()
                 .tcp_nodelay(true)

@@ -8,6 +8,7 @@
 )]
 
 mod bodies;
+mod chaos;
 mod cluster;
 mod delivery;
 mod group_info;

@@ -154,6 +154,28 @@ async fn the_shard_outlives_its_leader_which_catches_up_when_it_returns() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_hands_over_first_and_names_the_new_leader_until_it_stops() {
+    let nodes = Nodes::start().await;
+    let first = nodes.leader(None).await;
+    nodes.node(first).propose(SHARD, "append").await.unwrap();
+    nodes.node(first).hand_over().await;
+    let second = nodes.leader(Some(first)).await;
+    assert_eq!(nodes.leaders(), [second]);
+    let named = Leadership::Follower { leader: Some(second) };
+    eventually("the new leader's name", || nodes.node(first).leadership(SHARD) == named).await;
+    assert_eq!(
+        nodes.node(first).propose(SHARD, "append").await,
+        Err(ProposeError::NotLeader { leader: Some(second) })
+    );
+    nodes.node(second).propose(SHARD, "append").await.unwrap();
+    // It follows as before.
+    nodes.all_hold(2).await;
+    nodes.stop_node(first).await;
+    nodes.node(second).propose(SHARD, "append").await.unwrap();
+    nodes.all_hold(3).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_leader_that_is_cut_off_answers_that_it_does_not_know() {
     let nodes = Nodes::start().await;
     let old = nodes.leader(None).await;
