@@ -12,6 +12,7 @@ use crate::core::{GroupStart, group_id};
 use crate::error::ClusterError;
 use crate::keys;
 use crate::machine::decode_applied;
+use crate::planted::{self, Bug};
 use crate::records::{self, CLUSTER_GROUP, MEMBERS, RESTORE, SHARD_COUNT};
 use crate::shard::ShardId;
 
@@ -93,7 +94,10 @@ fn recover_group(shard: ShardId, log: &dyn LogStore, state: &dyn StateStore) -> 
     let conf_state = members
         .and_then(|bytes| records::decode_members(&bytes))
         .ok_or_else(unreadable)?;
-    let found = log.group(group)?.ok_or_else(unreadable)?;
+    let mut found = log.group(group)?.ok_or_else(unreadable)?;
+    if planted::is(Bug::ForgetVoteOnRestart) {
+        found.hard_state.vote = 0;
+    }
     let applied = match applied {
         Some((index, _)) => index,
         None if found.start == BEGINNING => BEGINNING.index,

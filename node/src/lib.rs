@@ -29,6 +29,9 @@ mod recent;
 pub mod room;
 pub mod server;
 mod service;
+mod settings;
+#[cfg(feature = "simulation")]
+pub mod simulation;
 mod state_machine;
 #[cfg(test)]
 mod testing;
