@@ -152,6 +152,17 @@ pub(crate) struct RoomView {
     pending_proposals: usize,
 }
 
+#[cfg(feature = "simulation")]
+impl RoomView {
+    pub(crate) fn epoch(&self) -> u64 {
+        self.epoch
+    }
+
+    pub(crate) fn seq(&self) -> u64 {
+        self.seq
+    }
+}
+
 #[derive(Debug, Serialize, Deserialize)]
 struct ParticipantView {
     user: UserUri,
