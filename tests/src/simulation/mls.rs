@@ -7,12 +7,14 @@ use ed25519_dalek::SigningKey;
 use mimi_hub_ops::client::resolve_app_data;
 use mimi_hub_proto::components::{
     BASE_ROOM_POLICY, BaseRoomPolicy, Capability, PARTICIPANT_LIST, ParticipantListData, ParticipantListUpdate,
-    ROLES_LIST, Role, RoleData, UserRolePair,
+    ROLES_LIST, Role, RoleData, SingleSourceRoleChangeTargets,
+    UserRolePair,
 };
-use mimi_hub_proto::mls::{self as wire, MlsMessage};
+use mimi_hub_proto::mls as wire;
 use mimi_hub_proto::uri::{RoomUri, UserUri};
 use mimi_hub_proto::{ClientIdentity, GroupInfoOption, HandshakeBundle, RatchetTreeOption, tls};
 use openmls::group::StagedWelcome;
+use openmls::messages::Welcome;
 use openmls::prelude::tls_codec::{Deserialize as _, Serialize as _};
 use openmls::prelude::{
     AppDataDictionary, AppDataDictionaryExtension, AppDataUpdateProposal, BasicCredential, Capabilities, Ciphersuite,
@@ -32,6 +34,8 @@ const SUITE: Ciphersuite = Ciphersuite::MLS_128_DHKEMX25519_AES128GCM_SHA256_Ed2
 
 /// The role of everybody.
 const MEMBER: u32 = 2;
+/// The role of those who are not on the list.
+const NOBODY: u32 = 0;
 
 /// Valid now, whenever that is: openmls asks the real clock.
 fn lifetime() -> Lifetime {
@@ -181,18 +185,14 @@ impl Client {
         let (_, welcome, group_info) = built.into_contents();
         let tree = group.export_ratchet_tree().tls_serialize_detached().unwrap();
         for other in others {
-            other.welcome(&welcome.clone().unwrap().tls_serialize_detached().unwrap(), &tree);
+            other.welcome(welcome.clone().unwrap(), &tree);
         }
         self.group = Some(group);
         let group_info = group_info.unwrap().tls_serialize_detached().unwrap();
         (tls::decode_exact(&group_info).unwrap(), tls::decode_exact(&tree).unwrap())
     }
 
-    fn welcome(&mut self, welcome: &[u8], tree: &[u8]) {
-        let MlsMessage::Welcome(welcome) = tls::decode_exact(welcome).unwrap() else {
-            panic!("not a Welcome")
-        };
-        let welcome = openmls::messages::Welcome::tls_deserialize_exact(tls::encode(&welcome)).unwrap();
+    fn welcome(&mut self, welcome: Welcome, tree: &[u8]) {
         let config = MlsGroupJoinConfig::builder()
             .wire_format_policy(PURE_PLAINTEXT_WIRE_FORMAT_POLICY)
             .build();
@@ -312,6 +312,10 @@ fn dictionary(users: &[UserUri]) -> AppDataDictionary {
             role_index: MEMBER,
             role_name: "member".to_owned(),
             role_capabilities: vec![Capability::CAN_SEND_MESSAGE, Capability::CAN_ADD_PARTICIPANT],
+            authorized_role_changes: vec![SingleSourceRoleChangeTargets {
+                from_role_index: NOBODY,
+                target_role_indexes: vec![MEMBER],
+            }],
             ..Role::default()
         }],
     };
