@@ -242,16 +242,24 @@ enum Purpose {
     Load { id: EntityId, activation: u64 },
     Event { id: EntityId, activation: u64, seq: u64 },
     Trim,
-    Reply { to: u64, reply: Reply },
+    Reply {
+        to: u64,
+        reply: Reply,
+        id: EntityId,
+        activation: u64,
+        term: u64,
+    },
 }
 
-/// What a node knows at a moment: its wall clock in milliseconds since the UNIX epoch, and a random number.
+/// What a node knows at a moment.
 #[derive(Clone, Copy, Debug)]
 pub struct Moment {
-    /// The wall clock.
+    /// Its wall clock, in milliseconds since the UNIX epoch.
     pub now_ms: u64,
-    /// The random number.
+    /// A random number.
     pub random: u64,
+    /// The term in which it takes itself for the leader of the shard that this is about.
+    pub leads: Option<u64>,
 }
 
 /// The entities of a node, from its start to its end.
@@ -306,9 +314,21 @@ impl Node {
         let hub = &self.hub;
         match token.0 {
             Purpose::Trim => {}
-            Purpose::Reply { to, reply } => {
-                let reply = answer.map_or(Reply::Unavailable, |_| reply);
+            Purpose::Reply {
+                to,
+                reply,
+                id,
+                activation,
+                term,
+            } => {
+                let led = answer.is_ok() && moment.leads == Some(term);
+                let reply = if led { reply } else { Reply::Unavailable };
                 self.actions.push(Action::Reply { to, reply });
+                match id {
+                    _ if led => {}
+                    EntityId::User(_) => self.users.give_up(hub, &id, activation, &mut self.actions),
+                    _ => self.rooms.give_up(hub, &id, activation, &mut self.actions),
+                }
             }
             Purpose::Load { id, activation } => match id {
                 EntityId::User(_) => self
@@ -400,8 +420,8 @@ impl<E: Entity<Answer: Into<Reply>>> Entities<E> {
     ) {
         let Some(active) = self.current(id, number) else { return };
         active.loaded = true;
-        if led {
-            if active.activation.load(moment.random).is_err() {
+        if let Some(term) = moment.leads.filter(|_| led) {
+            if active.activation.load(moment.random, term).is_err() {
                 // Requests are answered with what is wrong; the next one begins anew.
                 active.over = true;
             }
@@ -425,6 +445,12 @@ impl<E: Entity<Answer: Into<Reply>>> Entities<E> {
     ) {
         let Some(active) = self.current(id, number) else { return };
         active.activation.committed(seq, answer);
+        self.perform(hub, id, actions);
+    }
+
+    fn give_up(&mut self, hub: &Hub, id: &EntityId, number: u64, actions: &mut Vec<Action>) {
+        let Some(active) = self.current(id, number) else { return };
+        active.activation.give_up(&AskError::Unavailable);
         self.perform(hub, id, actions);
     }
 
@@ -469,9 +495,14 @@ impl<E: Entity<Answer: Into<Reply>>> Entities<E> {
                     let reply = into_reply(reply);
                     Action::Reply { to, reply }
                 }
-                Effect::ReplyIfLed { to, reply } => {
-                    let reply = into_reply(Ok(reply));
-                    let token = Token(Purpose::Reply { to, reply });
+                Effect::ReplyIfLed { to, reply, term } => {
+                    let token = Token(Purpose::Reply {
+                        to,
+                        reply: into_reply(Ok(reply)),
+                        id: id.clone(),
+                        activation,
+                        term,
+                    });
                     Action::Read { shard, token }
                 }
                 Effect::Stop => {

@@ -32,8 +32,10 @@ pub(crate) enum Effect<A, W> {
         to: W,
         reply: Result<Reply<A>, AskError>,
     },
-    /// The reply is to be given if this node can make sure that it still leads; [`AskError::Unavailable`] if not.
-    ReplyIfLed { to: W, reply: Reply<A> },
+    /// The reply is to be given if this node can make sure that it still leads in the term in which the state was loaded:
+    /// then nobody else has decided since. If not, [`AskError::Unavailable`], and the activation is of no use any more. To
+    /// lead again is not enough: another leader may have decided in between.
+    ReplyIfLed { to: W, reply: Reply<A>, term: u64 },
     /// It is over.
     Stop,
 }
@@ -47,6 +49,8 @@ pub(crate) struct Activation<E: Entity, W> {
     head: Head,
     /// Tells the decisions of this activation from those of any other of the same entity, here or on another node.
     number: u64,
+    /// In which this node led when the state was loaded.
+    term: u64,
     /// Proposals on their way, by sequence number.
     in_flight: BTreeMap<u64, InFlight<E::Answer, W>>,
     /// The same, by request.
@@ -72,6 +76,7 @@ impl<E: Entity, W> Activation<E, W> {
             state: Err(AskError::Unavailable),
             head: Head::default(),
             number: 0,
+            term: 0,
             in_flight: BTreeMap::new(),
             hashes: HashMap::new(),
             effects: Vec::new(),
@@ -88,13 +93,13 @@ impl<E: Entity, W> Activation<E, W> {
         self.in_flight.is_empty()
     }
 
-    /// Loads the state. To be called when this node is known to have applied all that was acknowledged. `number` was drawn
-    /// at random.
+    /// Loads the state. To be called when this node is known to have applied all that was acknowledged, and to have led
+    /// in `term` since. `number` was drawn at random.
     ///
     /// # Errors
     /// The stored state is unreadable; requests are answered with that.
-    pub(crate) fn load(&mut self, number: u64) -> Result<(), AskError> {
-        self.number = number;
+    pub(crate) fn load(&mut self, number: u64, term: u64) -> Result<(), AskError> {
+        (self.number, self.term) = (number, term);
         match self.rebuild() {
             Ok((head, state)) => {
                 self.head = head;
@@ -258,7 +263,10 @@ impl<E: Entity, W> Activation<E, W> {
     fn answer(&mut self, to: W, reply: Reply<E::Answer>) {
         match self.in_flight.last_entry() {
             Some(mut last) => last.get_mut().behind.push((to, reply)),
-            None => self.effects.push(Effect::ReplyIfLed { to, reply }),
+            None => {
+                let term = self.term;
+                self.effects.push(Effect::ReplyIfLed { to, reply, term });
+            }
         }
     }
 

@@ -7,7 +7,7 @@
 //! Invariants:
 //! - order of decisions = order of proposals = order in the log;
 //! - a reply never shows what is not committed: a rejection or a read is answered after everything that was decided before
-//!   it, and after this node has made sure that it still leads;
+//!   it, and after this node has made sure that it has led since the state was loaded;
 //! - when a proposal fails, the speculative state is worthless: the actor stops and is rebuilt from what is durable.
 
 mod activation;
@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 use actix::ActorFutureExt;
 use actix::{Actor, ActorContext, AsyncContext, Context, Handler, Message, WrapFuture};
 use bytes::Bytes;
-use mimi_hub_cluster::{ProposeError, ShardId, ShardReader};
+use mimi_hub_cluster::{Cluster, Leadership, ProposeError, ShardId, ShardReader};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
@@ -139,16 +139,19 @@ impl<E: Entity> EntityActor<E> {
         }
     }
 
-    fn load(&mut self, ctx: &mut Context<Self>, current: Result<(), ProposeError>) {
-        if let Err(error) = current {
-            tracing::debug!(entity = %self.id, %error, "not led here: not loaded");
-            return self.give_up(ctx, &AskError::Unavailable);
-        }
+    fn load(&mut self, ctx: &mut Context<Self>, led: Result<u64, ProposeError>) {
+        let term = match led {
+            Ok(term) => term,
+            Err(error) => {
+                tracing::debug!(entity = %self.id, %error, "not led here: not loaded");
+                return self.give_up(ctx, &AskError::Unavailable);
+            }
+        };
         let number = match crypto::random_u64() {
             Ok(number) => number,
             Err(error) => return self.give_up(ctx, &AskError::Internal(error.to_string())),
         };
-        if self.activation.load(number).is_err() {
+        if self.activation.load(number, term).is_err() {
             ctx.run_later(Duration::from_secs(1), |_, ctx| ctx.stop());
         }
     }
@@ -173,13 +176,15 @@ impl<E: Entity> EntityActor<E> {
                     ctx.spawn(async move { drop(proposal.await) }.into_actor(self));
                 }
                 Effect::Reply { to, reply } => send(to, reply),
-                Effect::ReplyIfLed { to, reply } => {
-                    let (cluster, shard) = (self.hub.cluster().clone(), self.shard);
-                    let answer = async move {
-                        let result = cluster.read_barrier(shard).await;
-                        send(to, result.map(|()| reply).map_err(|_| AskError::Unavailable));
-                    };
-                    ctx.spawn(answer.into_actor(self));
+                Effect::ReplyIfLed { to, reply, term } => {
+                    let led = led_in(self.hub.cluster().clone(), self.shard).into_actor(self);
+                    ctx.spawn(led.map(move |led, actor, ctx| {
+                        if led.is_ok_and(|now| now == term) {
+                            return send(to, Ok(reply));
+                        }
+                        send(to, Err(AskError::Unavailable));
+                        actor.give_up(ctx, &AskError::Unavailable);
+                    }));
                 }
                 Effect::Stop => ctx.stop(),
             }
@@ -193,13 +198,8 @@ impl<E: Entity> Actor for EntityActor<E> {
     fn started(&mut self, ctx: &mut Context<Self>) {
         // A leader has what is committed in its log, and not yet all of it in the store: what was loaded from there now could
         // be behind what has been acknowledged. Requests wait in the mailbox meanwhile.
-        let (cluster, shard) = (self.hub.cluster().clone(), self.shard);
-        let current = async move { cluster.read_barrier(shard).await };
-        ctx.wait(
-            current
-                .into_actor(self)
-                .map(|current, actor, ctx| actor.load(ctx, current)),
-        );
+        let led = led_in(self.hub.cluster().clone(), self.shard).into_actor(self);
+        ctx.wait(led.map(|led, actor, ctx| actor.load(ctx, led)));
         let idle = Duration::from_millis(self.hub.config().room.idle_ms);
         ctx.run_interval(idle / 4 + Duration::from_millis(1), move |actor, ctx| {
             if actor.activation.is_idle() && actor.last_used.elapsed() >= idle {
@@ -235,6 +235,16 @@ impl<E: Entity> Handler<Resign> for EntityActor<E> {
 
     fn handle(&mut self, _: Resign, ctx: &mut Context<Self>) {
         self.give_up(ctx, &AskError::Unavailable);
+    }
+}
+
+/// Makes sure that this node leads and has applied everything acknowledged. Gives the term in which it leads: the leader of
+/// one term leads it from its election on without a break.
+async fn led_in(cluster: Cluster, shard: ShardId) -> Result<u64, ProposeError> {
+    cluster.read_barrier(shard).await?;
+    match cluster.leadership(shard) {
+        Leadership::Leader { term, .. } => Ok(term),
+        Leadership::Follower { leader } => Err(ProposeError::NotLeader { leader }),
     }
 }
 

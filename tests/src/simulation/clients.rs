@@ -58,6 +58,8 @@ pub(super) struct Call {
     pub(super) kind: Kind,
     pub(super) room: Option<usize>,
     pub(super) begun: Duration,
+    /// How often it was sent.
+    pub(super) attempts: u64,
     /// What a read must show at least.
     pub(super) floor: u64,
 }

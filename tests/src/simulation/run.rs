@@ -70,6 +70,7 @@ enum Event {
     Retry {
         client: usize,
         call: u64,
+        attempt: u64,
     },
     /// A node's actors hear that another one leads.
     Resign {
@@ -98,7 +99,7 @@ pub(super) struct Run {
     lives: u64,
     /// How far each wall clock is off, in milliseconds.
     clocks: BTreeMap<NodeId, i64>,
-    tokens: BTreeMap<RequestId, Token>,
+    tokens: BTreeMap<RequestId, (ShardId, Token)>,
     asks: BTreeMap<u64, Ask>,
     numbers: u64,
     rooms: Vec<Room>,
@@ -248,9 +249,9 @@ impl Run {
                 }
             }
             Event::Answer { client, call, reply } => self.answer(client, call, reply),
-            Event::Retry { client, call } => {
+            Event::Retry { client, call, attempt } => {
                 let waiting = self.clients[client].call.as_ref();
-                if waiting.is_some_and(|waiting| waiting.number == call) {
+                if waiting.is_some_and(|waiting| (waiting.number, waiting.attempts) == (call, attempt)) {
                     self.send(client);
                 }
             }
@@ -304,6 +305,7 @@ impl Run {
                     kind,
                     room,
                     begun: now,
+                    attempts: 0,
                     floor,
                 });
                 self.send(number);
@@ -319,8 +321,9 @@ impl Run {
 
     /// A client sends its request to any node, and again after a while.
     fn send(&mut self, client: usize) {
-        let Some(call) = &self.clients[client].call else { return };
-        let (number, request) = (call.number, call.request.clone());
+        let Some(call) = &mut self.clients[client].call else { return };
+        call.attempts += 1;
+        let (number, attempt, request) = (call.number, call.attempts, call.request.clone());
         self.counts.attempts += 1;
         let twice = !self.calm && self.sim.one_in(20);
         for _ in 0..=usize::from(twice) {
@@ -341,7 +344,8 @@ impl Run {
             }
         }
         let patience = self.sim.millis(200..900);
-        self.sim.schedule(patience, Event::Retry { client, call: number });
+        let call = number;
+        self.sim.schedule(patience, Event::Retry { client, call, attempt });
     }
 
     /// How long something takes between a client and a node; `None` when it is lost.
@@ -367,7 +371,7 @@ impl Run {
         match self.sim.known_leader(node, shard) {
             Some(leader) if leader == node => {
                 let request = ask.request.clone();
-                let moment = self.moment(node);
+                let moment = self.moment(node, shard);
                 let reader = self.sim.reader(node, shard);
                 if let (Some((_, up)), Some(reader)) = (self.nodes.get_mut(&node), reader) {
                     up.ask(moment, reader, request, number);
@@ -412,8 +416,8 @@ impl Run {
 
     fn answered(&mut self, node: NodeId, id: RequestId, answer: Result<Option<Outcome>, ProposeError>) {
         // Changes of members are nobody's.
-        let Some(token) = self.tokens.remove(&id) else { return };
-        let moment = self.moment(node);
+        let Some((shard, token)) = self.tokens.remove(&id) else { return };
+        let moment = self.moment(node, shard);
         if let Some((_, up)) = self.nodes.get_mut(&node) {
             up.answered(moment, token, answer);
             self.perform(node);
@@ -427,11 +431,11 @@ impl Run {
             match action {
                 Action::Propose { shard, command, token } => {
                     let id = self.sim.propose(node, shard, &command);
-                    self.tokens.insert(id, token);
+                    self.tokens.insert(id, (shard, token));
                 }
                 Action::Read { shard, token } => {
                     let id = self.sim.read(node, shard);
-                    self.tokens.insert(id, token);
+                    self.tokens.insert(id, (shard, token));
                 }
                 Action::Reply { to, reply } => self.reply(node, to, reply),
             }
@@ -444,9 +448,10 @@ impl Run {
         let waiting = &mut self.clients[client].call;
         // It may be a late one to a request that was answered.
         let Some(call) = waiting.take_if(|call| call.number == number && reply != Reply::Unavailable) else {
-            if waiting.as_ref().is_some_and(|call| call.number == number) {
+            if let Some(Call { attempts, .. }) = waiting.as_ref().filter(|call| call.number == number) {
+                let (call, attempt) = (number, *attempts);
                 let pause = self.sim.millis(10..100);
-                self.sim.schedule(pause, Event::Retry { client, call: number });
+                self.sim.schedule(pause, Event::Retry { client, call, attempt });
             }
             return;
         };
@@ -520,7 +525,12 @@ impl Run {
                 room.seen = room.seen.max(seq);
                 Ok(())
             }
-            (Reply::WrongEpoch(_), Kind::Commit) | (Reply::Unchanged, Kind::User) | (Reply::Refused(_), Kind::Claim) => {
+            // Nothing was in store yet: by now, the same request may have found something.
+            (Reply::Refused(_), Kind::Claim) => {
+                self.counts.refused += 1;
+                Ok(())
+            }
+            (Reply::WrongEpoch(_), Kind::Commit) | (Reply::Unchanged, Kind::User) => {
                 self.counts.refused += 1;
                 match known {
                     Some((seq, _)) => Err(format!(
@@ -539,12 +549,13 @@ impl Run {
         }
     }
 
-    fn moment(&mut self, node: NodeId) -> Moment {
+    fn moment(&mut self, node: NodeId, shard: ShardId) -> Moment {
         let off = self.clocks.get(&node).copied().unwrap_or_default();
         let now_ms = (WALL_CLOCK_MS + self.sim.now().as_millis() as u64).saturating_add_signed(off);
         Moment {
             now_ms,
             random: self.sim.rng().random(),
+            leads: self.sim.leads(node, shard),
         }
     }
 
