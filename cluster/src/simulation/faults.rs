@@ -25,6 +25,8 @@ pub struct Weather {
     pub slow_write_one_in: u32,
     /// The state store takes long.
     pub slow_apply_one_in: u32,
+    /// A node loses its power when it has said whom it votes for, and is back at once.
+    pub blink_after_vote_one_in: u32,
 }
 
 /// How likely each fault is in [`Simulation::fault`], relative to the others. The default: none of them.
@@ -40,6 +42,10 @@ pub struct Mix {
     pub restart: u32,
     /// A node is cut off.
     pub isolate: u32,
+    /// A leader is, and nobody else. Now and then it stands still meanwhile, so that it does not miss the others.
+    pub isolate_leader: u32,
+    /// A node stands still for a while; a leader, if there is one.
+    pub stall: u32,
     /// A node's links are mended.
     pub mend: u32,
     /// A link carries nothing in one direction.
@@ -65,6 +71,8 @@ enum Fault {
     Blackout,
     Restart,
     Isolate,
+    IsolateLeader,
+    Stall,
     Mend,
     OneWay,
     MendAll,
@@ -76,13 +84,15 @@ enum Fault {
 }
 
 impl Mix {
-    fn weights(&self) -> [(Fault, u32); 13] {
+    fn weights(&self) -> [(Fault, u32); 15] {
         [
             (Fault::Crash, self.crash),
             (Fault::Blink, self.blink),
             (Fault::Blackout, self.blackout),
             (Fault::Restart, self.restart),
             (Fault::Isolate, self.isolate),
+            (Fault::IsolateLeader, self.isolate_leader),
+            (Fault::Stall, self.stall),
             (Fault::Mend, self.mend),
             (Fault::OneWay, self.one_way),
             (Fault::MendAll, self.mend_all),
@@ -140,6 +150,24 @@ impl<E> Simulation<E> {
                 self.count("partition");
                 self.isolate(node, true);
             }
+            Fault::IsolateLeader => {
+                let shard = self.any_shard();
+                if let Some(leader) = self.leader(shard) {
+                    self.count("partition");
+                    self.mend_links();
+                    self.isolate(leader, true);
+                    if self.one_in(2) {
+                        let time = self.millis(300..1500);
+                        self.stall(leader, time);
+                    }
+                }
+            }
+            Fault::Stall => {
+                let shard = self.any_shard();
+                let node = self.leader(shard).unwrap_or(node);
+                let time = self.millis(20..1500);
+                self.stall(node, time);
+            }
             Fault::Mend => self.isolate(node, false),
             Fault::OneWay => {
                 self.count("one-way partition");
@@ -163,6 +191,19 @@ impl<E> Simulation<E> {
             }
             Fault::Nothing => {}
         }
+    }
+
+    /// A node stands still: whatever would happen there happens afterwards, in the same order.
+    pub fn stall(&mut self, node: NodeId, time: Duration) {
+        self.count("stall");
+        let until = self.now + time;
+        let stalled = self.stalls.entry(node).or_default();
+        *stalled = until.max(*stalled);
+    }
+
+    /// Until when the node stands still; in the past when it does not.
+    pub fn stalled_until(&self, node: NodeId) -> Duration {
+        self.stalls.get(&node).copied().unwrap_or_default()
     }
 
     /// A node loses its power, and is back at once.

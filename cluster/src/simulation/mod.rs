@@ -144,6 +144,8 @@ pub struct Simulation<E> {
     cut: BTreeSet<(NodeId, NodeId)>,
     /// When the last frame of a link arrives.
     arrivals: BTreeMap<(NodeId, NodeId), Duration>,
+    /// Until when nodes stand still.
+    stalls: BTreeMap<NodeId, Duration>,
     numbers: u64,
     leaders: BTreeMap<(ShardId, u64), NodeId>,
     /// What was applied at each index, and what came of it.
@@ -166,6 +168,7 @@ impl<E> Simulation<E> {
             happenings: VecDeque::new(),
             cut: BTreeSet::new(),
             arrivals: BTreeMap::new(),
+            stalls: BTreeMap::new(),
             numbers: 0,
             leaders: BTreeMap::new(),
             history: BTreeMap::new(),
@@ -231,7 +234,18 @@ impl<E> Simulation<E> {
                 return None;
             };
             self.now = entry.key().0;
-            match entry.remove() {
+            let event = entry.remove();
+            let node = match &event {
+                Event::Owner(_) => None,
+                Event::Frame { to, .. } => Some(*to),
+                Event::Node { node, .. } => Some(*node),
+            };
+            let stalled = node.map(|node| self.stalled_until(node)).filter(|until| *until > self.now);
+            if let Some(until) = stalled {
+                self.push(until - self.now, event);
+                continue;
+            }
+            match event {
                 Event::Owner(event) => return Some(Happening::Due(event)),
                 Event::Frame { from, to, bytes } => self.arrive(from, to, &bytes),
                 Event::Node { node, life, event } => {

@@ -88,6 +88,15 @@ impl Node {
     }
 }
 
+/// Whether a write makes a vote for another node durable, and no entries.
+fn is_vote(node: NodeId, write: &LogWrite) -> bool {
+    let mut groups = write.batch.groups();
+    groups.any(|(_, group)| {
+        let vote = group.hard_state.as_ref().map_or(0, |state| state.vote);
+        group.entries.is_empty() && vote != 0 && vote != node.0
+    })
+}
+
 impl<E> Simulation<E> {
     fn config(&self, node: NodeId) -> ClusterConfig {
         let mut config = ClusterConfig::single_node(ClusterId([1; 16]), node, self.setup.shards);
@@ -142,6 +151,7 @@ impl<E> Simulation<E> {
         let half_written = self.one_in(2);
         let Some(up) = self.nodes.get_mut(&node) else { return };
         let Some(running) = up.running.take() else { return };
+        self.stalls.remove(&node);
         let writing = running.writing.filter(|_| half_written);
         // The disk may refuse it; then there is nothing to tear.
         let torn = writing.is_some_and(|write| up.log.append(write.batch, Durability::Buffered).is_ok());
@@ -197,8 +207,14 @@ impl<E> Simulation<E> {
                 let Some(write) = up.running.as_mut().and_then(|running| running.writing.take()) else {
                     return;
                 };
+                let voted = is_vote(node, &write);
                 match write.carry_out(&up.log) {
-                    Ok(persisted) => self.input(node, persisted),
+                    Ok(persisted) => {
+                        self.input(node, persisted);
+                        if voted && self.one_in(self.weather.blink_after_vote_one_in) {
+                            self.blink(node);
+                        }
+                    }
                     Err(error) => self.fail(node, &error),
                 }
             }

@@ -367,6 +367,10 @@ impl Run {
             return;
         }
         let Some(ask) = self.asks.get(&number) else { return };
+        let awake = self.sim.stalled_until(node).saturating_sub(self.sim.now());
+        if !awake.is_zero() {
+            return self.sim.schedule(awake, Event::Arrive { node, ask: number });
+        }
         let shard = self.hub.shard_of(&ask.request.id);
         match self.sim.known_leader(node, shard) {
             Some(leader) if leader == node => {

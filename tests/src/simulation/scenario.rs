@@ -30,6 +30,8 @@ const ALL: Mix = Mix {
     blackout: 1,
     restart: 4,
     isolate: 2,
+    isolate_leader: 2,
+    stall: 2,
     mend: 2,
     one_way: 2,
     mend_all: 4,
@@ -46,6 +48,8 @@ const NONE: Mix = Mix {
     blackout: 0,
     restart: 4,
     isolate: 0,
+    isolate_leader: 0,
+    stall: 0,
     mend: 0,
     one_way: 0,
     mend_all: 4,
@@ -61,7 +65,8 @@ impl Scenario {
         // Not the simulation's own choices: what is drawn here may change without them.
         let mut rng = SmallRng::seed_from_u64(seed ^ 0x6d69_6d69);
         let joining = rng.random_range(0..3);
-        let mut mix = match rng.random_range(0..7) {
+        let kind = rng.random_range(0..9);
+        let mut mix = match kind {
             // Partitions.
             0 => Mix {
                 isolate: 4,
@@ -79,12 +84,21 @@ impl Scenario {
             // Leaders come and go.
             2 => Mix { transfer: 16, ..NONE },
             // Elections in which voters lose their power.
-            3 => Mix {
-                blink: 12,
-                isolate: 4,
-                transfer: 2,
-                mend: 4,
-                nothing: 0,
+            3 | 5 => Mix {
+                isolate_leader: 2,
+                blink: 1,
+                restart: 1,
+                mend_all: 1,
+                nothing: 14,
+                ..NONE
+            },
+            // Leaders that do not know better.
+            6 => Mix {
+                isolate_leader: 3,
+                stall: 1,
+                restart: 1,
+                mend_all: 1,
+                nothing: 20,
                 ..NONE
             },
             // Nodes that are away for long.
@@ -102,7 +116,7 @@ impl Scenario {
         }
         let setup = Setup {
             seed,
-            nodes: if rng.random_ratio(1, 4) { 5 } else { 3 },
+            nodes: if kind == 3 || rng.random_ratio(1, 5) { 5 } else { 3 },
             joining,
             shards: rng.random_range(1..4),
             short_logs: rng.random_ratio(3, 4),
@@ -114,6 +128,7 @@ impl Scenario {
             late_one_in: rng.random_range(5..60),
             slow_write_one_in: rng.random_range(20..100),
             slow_apply_one_in: rng.random_range(20..100),
+            blink_after_vote_one_in: if matches!(kind, 3 | 5) { 2 } else { 20 },
         };
         Scenario {
             setup,

@@ -16,6 +16,8 @@ const CHAOS: Mix = Mix {
     blackout: 0,
     restart: 1,
     isolate: 1,
+    isolate_leader: 0,
+    stall: 0,
     mend: 2,
     one_way: 0,
     mend_all: 0,
@@ -33,6 +35,8 @@ const HEAVY_CHAOS: Mix = Mix {
     blackout: 1,
     restart: 4,
     isolate: 2,
+    isolate_leader: 1,
+    stall: 1,
     mend: 2,
     one_way: 2,
     mend_all: 4,
@@ -226,6 +230,7 @@ fn heavy(setup: Setup) -> Sim {
         late_one_in: 20,
         slow_write_one_in: 40,
         slow_apply_one_in: 40,
+        blink_after_vote_one_in: 20,
     };
     let setup = Setup {
         short_logs: true,
