@@ -244,8 +244,10 @@ impl<E: Entity, W> Activation<E, W> {
                     let reply = Ok(Reply::Accepted(done.reply.clone()));
                     self.effects.push(Effect::Reply { to, reply });
                 }
+                // The commit may be older than the request, and another leader have decided since: still to be made sure of.
+                let term = self.term;
                 for (to, reply) in done.behind {
-                    self.effects.push(Effect::Reply { to, reply: Ok(reply) });
+                    self.effects.push(Effect::ReplyIfLed { to, reply, term });
                 }
             }
             Ok(Outcome::Fenced { last_seq }) => {
