@@ -13,6 +13,8 @@
 //! | `machine` | what the owner implements, and the transaction it writes through |
 //! | `members` | who has a replica of a shard, and how that changes |
 //! | `meta` | which nodes there are, and which of them should hold which shard |
+//! | `simulation` | a simulated cluster of cores, with everything that goes wrong (feature `simulation`) |
+//! | `planted` | defects to try the simulation on (feature `planted-bugs`) |
 //! | `keys` | where a shard's keys lie in the one key space |
 //!
 //! What a success means: a quorum of the shard's replicas has synced the entry to its log, and this node has applied it.
@@ -31,11 +33,14 @@ mod keys;
 mod machine;
 mod members;
 mod meta;
+pub mod planted;
 mod reader;
 mod records;
 mod recovery;
 mod runtime;
 mod shard;
+#[cfg(any(test, feature = "simulation"))]
+pub mod simulation;
 mod snapshot;
 mod transport;
 

@@ -13,6 +13,7 @@ use crate::error::ClusterError;
 use crate::keys;
 use crate::machine::decode_applied;
 use crate::meta;
+use crate::planted::{self, Bug};
 use crate::records::{self, CLEAR, CLUSTER_GROUP, LATEST_MEMBERS, MEMBERS, RESTORE, SHARD_COUNT};
 use crate::shard::ShardId;
 
@@ -127,7 +128,10 @@ pub(crate) fn recover_group(
     let conf_state = members
         .and_then(|bytes| records::decode_members(&bytes))
         .ok_or_else(unreadable)?;
-    let found = log.group(group)?.ok_or_else(unreadable)?;
+    let mut found = log.group(group)?.ok_or_else(unreadable)?;
+    if planted::is(Bug::ForgetVoteOnRestart) {
+        found.hard_state.vote = 0;
+    }
     // A log that nothing was cut off from holds everything. Otherwise others have it, where there are any.
     let latest = log
         .record(group, LATEST_MEMBERS)?

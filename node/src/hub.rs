@@ -20,14 +20,14 @@ use crate::mls::hub_keys::HubKeys;
 use crate::peer::PeerClient;
 use crate::room::entity::HostedRoom;
 use crate::room::{RoomAnswer, RoomRequest};
+use crate::settings::Settings;
 use crate::user::state::UserState;
 use crate::user::{UserAnswer, UserRequest};
 use crate::wakers::Wakers;
 
 /// A running node.
 pub(crate) struct Hub {
-    config: Config,
-    keys: HubKeys,
+    settings: Arc<Settings>,
     cluster: Cluster,
     /// The way to the other nodes, if there are any.
     network: Option<Arc<ClusterNetwork>>,
@@ -51,8 +51,7 @@ impl Hub {
         arbiters: &[ArbiterHandle],
     ) -> Arc<Self> {
         Arc::new(Hub {
-            config,
-            keys,
+            settings: Arc::new(Settings { config, keys }),
             cluster,
             network,
             peers,
@@ -67,11 +66,15 @@ impl Hub {
     }
 
     pub(crate) fn config(&self) -> &Config {
-        &self.config
+        &self.settings.config
     }
 
     pub(crate) fn keys(&self) -> &HubKeys {
-        &self.keys
+        &self.settings.keys
+    }
+
+    pub(crate) fn settings(&self) -> &Arc<Settings> {
+        &self.settings
     }
 
     pub(crate) fn cluster(&self) -> &Cluster {
@@ -117,7 +120,7 @@ impl Hub {
 
     /// Is it one of the domains that this provider serves?
     pub(crate) fn is_local(&self, domain: &ProviderDomain) -> bool {
-        self.config.hub.domains.contains(domain)
+        self.settings.is_local(domain)
     }
 
     /// Where an entity's events and state are.

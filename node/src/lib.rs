@@ -31,6 +31,9 @@ mod repair;
 pub mod room;
 pub mod server;
 mod service;
+mod settings;
+#[cfg(feature = "simulation")]
+pub mod simulation;
 mod state_machine;
 #[cfg(test)]
 mod testing;

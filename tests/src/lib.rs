@@ -10,6 +10,7 @@
 //! | `follower` ([`Follower`]) | a follower provider that answers what a test wants, and records what it received |
 //! | `remote` ([`RemoteClient`]) | a client of such a provider, over raw requests |
 //! | `forger` ([`Forger`]) | a client that commits what no honest client would |
+//! | `simulation` | hubs without processes: real code on a virtual clock, network and disks |
 //! | `tamper` | changing single fields of encoded requests |
 //! | `stream` | reading a user's event stream from its start |
 //!
@@ -27,6 +28,7 @@ mod hub;
 mod nodes;
 mod ports;
 mod remote;
+pub mod simulation;
 pub mod stream;
 pub mod tamper;
 mod world;

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use mimi_hub_storage::{Entry, HardState, LogBatch, LogStart};
+use mimi_hub_storage::{Durability, Entry, HardState, LogBatch, LogStart, LogStore, StorageError};
 use raft::eraftpb::{ConfState, Message};
 
 use crate::config::{ClusterConfig, NodeId};
@@ -14,6 +14,7 @@ use crate::fatal::Fatal;
 use crate::machine::Leadership;
 use crate::members::{MemberStep, Members};
 use crate::meta::FORMAT;
+use crate::planted::{self, Bug};
 use crate::shard::ShardId;
 use crate::snapshot::SnapshotId;
 
@@ -175,6 +176,19 @@ pub(crate) struct Outputs {
 pub(crate) struct LogWrite {
     pub(crate) number: u64,
     pub(crate) batch: LogBatch,
+}
+
+impl LogWrite {
+    /// Makes it durable in `log`. Gives what the core is to be told.
+    pub(crate) fn carry_out(self, log: &dyn LogStore) -> Result<Input, StorageError> {
+        let durability = if planted::is(Bug::SkipFsync) {
+            Durability::Buffered
+        } else {
+            Durability::Synced
+        };
+        log.append(self.batch, durability)?;
+        Ok(Input::Persisted { write: self.number })
+    }
 }
 
 /// Committed entries of a shard.

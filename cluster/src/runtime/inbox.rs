@@ -199,7 +199,8 @@ impl Inbox {
 
     /// The worker has given away what it could.
     pub(super) fn gave_away(&self) {
-        self.given_away.send_if_modified(|given_away| !std::mem::replace(given_away, true));
+        self.given_away
+            .send_if_modified(|given_away| !std::mem::replace(given_away, true));
     }
 
     /// Becomes true with [`gave_away`](Self::gave_away), or with the end of the worker.

@@ -18,7 +18,7 @@ use super::applier::Work;
 use super::inbox::{Inbox, SnapshotNews};
 use crate::config::NodeId;
 use crate::shard::ShardId;
-use crate::snapshot::{Answer, Chunk, Collected, Piece, SnapshotError, collect, digest_of};
+use crate::snapshot::{Answer, Chunk, Collected, FULL, Piece, SnapshotError, collect, digest_of};
 use crate::transport::Transport;
 
 /// How long a transfer may make no progress.
@@ -130,7 +130,7 @@ impl SnapshotSender {
     /// Reads the shard's state while its apply is paused.
     fn collect(&self, shard: ShardId) -> Result<Collected, SendError> {
         let _paused = pause(&self.apply, shard).ok_or(SendError::Stopping)?;
-        Ok(collect(self.state.as_ref(), shard, self.max_bytes)?)
+        Ok(collect(self.state.as_ref(), shard, self.max_bytes, FULL)?)
     }
 
     fn ask(&self, to: NodeId, piece: Vec<u8>) -> Option<Answer> {

@@ -378,12 +378,10 @@ impl Worker {
 
     fn write(&self, write: LogWrite) -> Result<Input, Fatal> {
         // Whatever the error, this replica cannot tell what is durable, and must not go on as if it could.
-        let written = self.stores.log.append(write.batch, Durability::Synced);
-        written.map_err(|error| Fatal {
+        write.carry_out(self.stores.log.as_ref()).map_err(|error| Fatal {
             shard: None,
             cause: error.to_string(),
-        })?;
-        Ok(Input::Persisted { write: write.number })
+        })
     }
 
     /// Ends the other threads and leaves everything durable.

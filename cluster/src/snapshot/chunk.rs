@@ -6,7 +6,7 @@ use sha2::{Digest, Sha256};
 
 const VERSION: u8 = 1;
 /// Bytes from which on a chunk takes no further pair.
-const FULL: usize = 1 << 20;
+pub(crate) const FULL: usize = 1 << 20;
 
 /// A chunk and its checksum.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,14 +51,24 @@ fn split(rest: &mut Bytes) -> Option<Bytes> {
 }
 
 /// Collects pairs into chunks.
-#[derive(Default)]
 pub(super) struct Chunks {
+    full: usize,
     done: Vec<Chunk>,
     open: BytesMut,
     bytes: u64,
 }
 
 impl Chunks {
+    /// Chunks of `full` bytes, and whatever the pair has that fills them.
+    pub(super) fn new(full: usize) -> Self {
+        Self {
+            full,
+            done: Vec::new(),
+            open: BytesMut::new(),
+            bytes: 0,
+        }
+    }
+
     pub(super) fn push(&mut self, key: &[u8], value: &[u8]) {
         if self.open.is_empty() {
             self.open.put_u8(VERSION);
@@ -69,7 +79,7 @@ impl Chunks {
             self.open.put_slice(part);
             self.bytes += part.len() as u64;
         }
-        if self.open.len() >= FULL {
+        if self.open.len() >= self.full {
             self.close();
         }
     }
@@ -105,7 +115,7 @@ mod tests {
             pairs in prop::collection::vec((prop::collection::vec(any::<u8>(), 0..9), 0_usize..700_000), 0..9)
         ) {
             let pairs: Vec<_> = pairs.into_iter().map(|(key, length)| (key, vec![7; length])).collect();
-            let mut chunks = Chunks::default();
+            let mut chunks = Chunks::new(FULL);
             for (key, value) in &pairs {
                 chunks.push(key, value);
             }
@@ -130,7 +140,7 @@ mod tests {
 
     #[test]
     fn a_chunk_that_changed_on_its_way_is_not_taken() {
-        let mut chunks = Chunks::default();
+        let mut chunks = Chunks::new(FULL);
         chunks.push(b"key", b"value");
         let chunk = chunks.finish().remove(0);
         for at in 0..chunk.bytes.len() {

@@ -19,10 +19,10 @@ mod piece;
 mod staging;
 mod store;
 
-pub(crate) use chunk::{Chunk, digest_of};
+pub(crate) use chunk::{Chunk, FULL, digest_of};
 pub(crate) use piece::{Answer, Piece};
 pub(crate) use staging::Staging;
-#[cfg(test)]
+#[cfg(any(test, feature = "simulation"))]
 pub(crate) use store::replacement;
 pub(crate) use store::{Collected, checksum, collect, install};
 

@@ -34,15 +34,20 @@ impl Collected {
     }
 }
 
-/// Reads everything of `shard`. Nothing of it may be written meanwhile.
-pub(crate) fn collect(store: &dyn StateStore, shard: ShardId, limit: u64) -> Result<Collected, SnapshotError> {
+/// Reads everything of `shard`, into chunks of `full` bytes. Nothing of it may be written meanwhile.
+pub(crate) fn collect(
+    store: &dyn StateStore,
+    shard: ShardId,
+    limit: u64,
+    full: usize,
+) -> Result<Collected, SnapshotError> {
     let applied = store.get(&keys::applied(shard))?;
     let (index, term) = applied
         .and_then(|bytes| decode_applied(&bytes))
         .ok_or(SnapshotError::Nothing { shard })?;
     let members = store.get(&keys::members(shard))?;
     let members = members.map(|bytes| records::decode_members(&bytes).ok_or(SnapshotError::Malformed { shard }));
-    let mut chunks = Chunks::default();
+    let mut chunks = Chunks::new(full);
     each(store, shard, |key, value| {
         chunks.push(key, value);
         if chunks.bytes() > limit {
@@ -176,6 +181,7 @@ mod checksum_tests {
 mod tests {
     use mimi_hub_storage::{FaultPlan, MemoryStore};
 
+    use super::super::chunk::FULL;
     use super::*;
     use crate::machine::StateWriter;
     use crate::reader::ShardReader;
@@ -206,7 +212,7 @@ mod tests {
     fn a_snapshot_replaces_its_shard_and_no_other() {
         let (from, to) = (filled(1, 1000, 77), filled(1, 1500, 5));
         let shard = ShardId(1);
-        let Collected { id, chunks, .. } = collect(&from, shard, u64::MAX).unwrap();
+        let Collected { id, chunks, .. } = collect(&from, shard, u64::MAX, FULL).unwrap();
         assert_eq!(
             id,
             SnapshotId {
@@ -217,9 +223,9 @@ mod tests {
         );
         assert!(chunks.len() >= 3, "{}", chunks.len());
         install(&to, id, &chunks).unwrap();
-        let again = collect(&to, shard, u64::MAX).unwrap();
+        let again = collect(&to, shard, u64::MAX, FULL).unwrap();
         assert_eq!((again.id, again.chunks), (id, chunks));
-        assert_eq!(collect(&to, ShardId(2), u64::MAX).unwrap().id.index, 5);
+        assert_eq!(collect(&to, ShardId(2), u64::MAX, FULL).unwrap().id.index, 5);
         // Durable, too.
         assert_eq!(keys_of(&to, shard), 1000);
     }
@@ -227,9 +233,9 @@ mod tests {
     #[test]
     fn what_cannot_be_taken_is_said() {
         let store = filled(1, 10, 9);
-        let large = collect(&store, ShardId(1), 10_000).err().unwrap();
+        let large = collect(&store, ShardId(1), 10_000, FULL).err().unwrap();
         assert!(large.to_string().contains("max_snapshot_bytes"), "{large}");
-        let nothing = collect(&store, ShardId(9), 10_000).err().unwrap();
+        let nothing = collect(&store, ShardId(9), 10_000, FULL).err().unwrap();
         assert!(matches!(nothing, SnapshotError::Nothing { .. }));
     }
 }

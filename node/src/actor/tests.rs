@@ -6,10 +6,16 @@ use std::time::Duration;
 use mimi_hub_proto::uri::{ClientUri, RoomUri, UserUri};
 use tokio::time::{sleep, timeout};
 
+use mimi_hub_cluster::ShardReader;
+use mimi_hub_storage::MemoryStore;
+
 use super::*;
+use crate::command::{Accepted, Command, Outcome, decode, encode};
 use crate::followed::FollowedRequest;
+use crate::keys;
 use crate::testing::hub::{TestHub, config};
 use crate::user::event::UserEvent;
+use crate::user::state::UserState;
 use crate::user::{UserAnswer, UserRequest};
 
 type Asked = Result<Reply<UserAnswer>, AskError>;
@@ -349,4 +355,32 @@ async fn a_full_mailbox_is_said_to_be_full() {
     }
     assert_eq!(counts.iter().sum::<usize>(), MAILBOX_REQUESTS_MAX + 64);
     assert!(counts[0] > 0, "what waited is answered");
+}
+
+/// Another leader may have decided in between: what shows the state is only given by the leader of the same term.
+#[tokio::test]
+async fn what_shows_the_state_depends_on_the_term_in_which_it_was_loaded() {
+    let node = TestHub::start(config()).await;
+    let reader = ShardReader::new(Arc::<MemoryStore>::default(), ShardId(0));
+    let settings = Arc::clone(node.hub.settings());
+    let mut activation = Activation::<UserState, u32>::new(settings, EntityId::User(alice()), reader);
+    activation.load(7, 5).unwrap();
+    activation.ask(1, None, UserRequest::Rooms, 3);
+    let effects = activation.take_effects();
+    assert!(
+        matches!(effects[..], [Effect::ReplyIfLed { to: 3, term: 5, .. }]),
+        "{} effects",
+        effects.len()
+    );
+    // Once it is given up, it decides nothing more.
+    activation.give_up(&AskError::Unavailable);
+    activation.ask(2, None, UserRequest::Create, 4);
+    let effects = activation.take_effects();
+    let refused = |effect: &Effect<_, u32>| {
+        let Effect::Reply { to, reply } = effect else {
+            return false;
+        };
+        *to == 4 && matches!(reply, Err(AskError::Unavailable))
+    };
+    assert!(matches!(effects[0], Effect::Stop) && refused(&effects[1]));
 }

@@ -15,7 +15,7 @@ use crate::actor::{Decision, Entity};
 use crate::command::{Event, Head, decode};
 use crate::entity::EntityId;
 use crate::error::NodeError;
-use crate::hub::Hub;
+use crate::settings::Settings;
 use crate::{keys, read};
 
 /// What can be asked of a followed room.
@@ -96,7 +96,7 @@ impl Entity for FollowedRoom {
     type Request = FollowedRequest;
     type Answer = FollowedAnswer;
 
-    fn load(_: &Arc<Hub>, reader: &ShardReader, id: &EntityId, head: &Head) -> Result<Self, NodeError> {
+    fn load(_: &Arc<Settings>, reader: &ShardReader, id: &EntityId, head: &Head) -> Result<Self, NodeError> {
         let prefix = keys::key_package(id, &[]);
         let mut expected = BTreeMap::new();
         for (key, value) in read::prefix(reader, &prefix)? {
@@ -160,8 +160,8 @@ impl Entity for FollowedRoom {
         })
     }
 
-    fn events_max(hub: &Hub) -> u64 {
-        hub.config().retention.events_max_per_room
+    fn events_max(settings: &Settings) -> u64 {
+        settings.config.retention.events_max_per_room
     }
 }
 

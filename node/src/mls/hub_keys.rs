@@ -131,6 +131,20 @@ impl HubKeys {
         Ok(())
     }
 
+    /// One key pair alone, so that a simulation can be repeated.
+    #[cfg(feature = "simulation")]
+    pub(crate) fn of_pair(domain: &ProviderDomain, scheme: SignatureScheme, private: &[u8], public: &[u8]) -> Self {
+        let pair = KeyPair {
+            scheme: scheme as u16,
+            public: public.to_vec(),
+            private: private.to_vec(),
+        };
+        HubKeys {
+            domain: domain.clone(),
+            pairs: vec![pair],
+        }
+    }
+
     /// The keys as the nodes seal them.
     ///
     /// # Errors

@@ -25,7 +25,7 @@ use crate::actor::{Decision, Entity};
 use crate::command::{Command, Event, Head, decode};
 use crate::entity::EntityId;
 use crate::error::NodeError;
-use crate::hub::Hub;
+use crate::settings::Settings;
 use crate::{keys, read};
 
 /// What can be asked of a hosted room.
@@ -152,6 +152,17 @@ pub(crate) struct RoomView {
     pending_proposals: usize,
 }
 
+#[cfg(feature = "simulation")]
+impl RoomView {
+    pub(crate) fn epoch(&self) -> u64 {
+        self.epoch
+    }
+
+    pub(crate) fn seq(&self) -> u64 {
+        self.seq
+    }
+}
+
 #[derive(Debug, Serialize, Deserialize)]
 struct ParticipantView {
     user: UserUri,
@@ -168,15 +179,15 @@ struct ClientView {
 
 /// A hosted room in its actor.
 pub(crate) struct HostedRoom {
-    hub: Arc<Hub>,
+    settings: Arc<Settings>,
     room: RoomUri,
     /// `None` until the room is made.
     state: Option<RoomState>,
 }
 
 impl HostedRoom {
-    fn limits(hub: &Hub) -> RoomLimits {
-        let room = &hub.config().room;
+    fn limits(settings: &Settings) -> RoomLimits {
+        let room = &settings.config.room;
         RoomLimits {
             past_epochs_max: room.past_epochs_max,
             pending_proposals_max: room.pending_proposals_max,
@@ -195,13 +206,13 @@ impl HostedRoom {
         if self.state.is_some() {
             return Decision::Answer(RoomAnswer::Exists);
         }
-        let hub = &self.hub;
-        let is_local = |domain: &ProviderDomain| hub.is_local(domain);
+        let settings = &self.settings;
+        let is_local = |domain: &ProviderDomain| settings.is_local(domain);
         match decide_create(
             &self.room,
             creator,
-            &Self::limits(hub),
-            hub.keys(),
+            &Self::limits(settings),
+            &settings.keys,
             &is_local,
             group_info,
             tree,
@@ -223,21 +234,21 @@ impl Entity for HostedRoom {
     type Request = RoomRequest;
     type Answer = RoomAnswer;
 
-    fn load(hub: &Arc<Hub>, reader: &ShardReader, id: &EntityId, head: &Head) -> Result<Self, NodeError> {
+    fn load(settings: &Arc<Settings>, reader: &ShardReader, id: &EntityId, head: &Head) -> Result<Self, NodeError> {
         let EntityId::Room(room) = id else {
             return Err(NodeError::WrongEntity(id.to_string()));
         };
         let state = match reader.get(&keys::checkpoint(id))? {
             Some(bytes) => {
                 let checkpoint: Checkpoint = decode(&bytes)?;
-                let mut state = RoomState::from_checkpoint(room.clone(), Self::limits(hub), checkpoint)?;
+                let mut state = RoomState::from_checkpoint(room.clone(), Self::limits(settings), checkpoint)?;
                 replay(&mut state, reader, id, head.checkpoint_seq)?;
                 Some(state)
             }
             None => None,
         };
         Ok(HostedRoom {
-            hub: Arc::clone(hub),
+            settings: Arc::clone(settings),
             room: room.clone(),
             state,
         })
@@ -252,8 +263,8 @@ impl Entity for HostedRoom {
         {
             return Ok(self.create(at_ms, creator, group_info, ratchet_tree));
         }
-        let hub = Arc::clone(&self.hub);
-        let is_local = |domain: &ProviderDomain| hub.is_local(domain);
+        let settings = Arc::clone(&self.settings);
+        let is_local = |domain: &ProviderDomain| settings.is_local(domain);
         let Some(state) = &mut self.state else {
             return Ok(Decision::Answer(RoomAnswer::NoSuchRoom));
         };
@@ -328,8 +339,8 @@ impl Entity for HostedRoom {
         Some(Event::Room(RoomEvent::Checkpoint(checkpoint)))
     }
 
-    fn events_max(hub: &Hub) -> u64 {
-        hub.config().retention.events_max_per_room
+    fn events_max(settings: &Settings) -> u64 {
+        settings.config.retention.events_max_per_room
     }
 }
 

@@ -9,12 +9,13 @@ use crate::actor::{Decision, Entity};
 use crate::command::{Accepted, Command, Event, Head, Outcome, decode, encode};
 use crate::entity::EntityId;
 use crate::hub::Hub;
+use crate::settings::Settings;
 use crate::{keys, state_machine};
 
 const SHARD: ShardId = ShardId(0);
 
 pub(crate) struct Driven<E> {
-    hub: Arc<Hub>,
+    settings: Arc<Settings>,
     id: EntityId,
     store: Arc<MemoryStore>,
     head: Head,
@@ -48,9 +49,9 @@ impl<E: Entity> Driven<E> {
     pub(crate) fn new(hub: &Arc<Hub>, id: EntityId) -> Self {
         let store = Arc::<MemoryStore>::default();
         let head = Head::default();
-        let entity = E::load(hub, &ShardReader::new(store.clone(), SHARD), &id, &head).unwrap();
+        let entity = E::load(hub.settings(), &ShardReader::new(store.clone(), SHARD), &id, &head).unwrap();
         Driven {
-            hub: Arc::clone(hub),
+            settings: Arc::clone(hub.settings()),
             id,
             store,
             head,
@@ -113,7 +114,7 @@ impl<E: Entity> Driven<E> {
             None => Head::default(),
         };
         assert_eq!(head.last_seq, self.head.last_seq);
-        E::load(&self.hub, &reader, &self.id, &head).unwrap()
+        E::load(&self.settings, &reader, &self.id, &head).unwrap()
     }
 
     /// Passivation: the state in memory goes, and is rebuilt.

@@ -21,8 +21,8 @@ use crate::command::{Event, Head};
 use crate::config::ConsentDefault;
 use crate::entity::EntityId;
 use crate::error::NodeError;
-use crate::hub::Hub;
 use crate::mls::crypto;
+use crate::settings::Settings;
 
 /// How many KeyPackages a client may have in store.
 pub(crate) const KEY_PACKAGES_PER_CLIENT_MAX: usize = 500;
@@ -80,8 +80,8 @@ impl Entity for UserState {
     type Request = UserRequest;
     type Answer = UserAnswer;
 
-    fn load(hub: &Arc<Hub>, reader: &ShardReader, id: &EntityId, head: &Head) -> Result<Self, NodeError> {
-        UserState::load(hub, reader, id, head)
+    fn load(settings: &Arc<Settings>, reader: &ShardReader, id: &EntityId, head: &Head) -> Result<Self, NodeError> {
+        UserState::load(settings, reader, id, head)
     }
 
     fn decide(&mut self, _: u64, at_ms: u64, request: UserRequest) -> Result<Decision<UserAnswer>, NodeError> {
@@ -96,7 +96,7 @@ impl Entity for UserState {
         Ok(decision)
     }
 
-    fn events_max(_: &Hub) -> u64 {
+    fn events_max(_: &Settings) -> u64 {
         EVENTS_MAX
     }
 }
@@ -134,7 +134,7 @@ impl UserState {
             }
             UserRequest::StoreKeyPackages { client, key_packages } => self.store(at_ms, &client, &key_packages),
             UserRequest::Claim(request) => {
-                let default_allow = self.hub.config().consent.default == ConsentDefault::Allow;
+                let default_allow = self.settings.config.consent.default == ConsentDefault::Allow;
                 let Claim { response, given } = claim::decide_claim(self, at_ms, default_allow, &request)?;
                 if given.is_empty() {
                     Decision::Answer(UserAnswer::KeyMaterial(response))

@@ -11,7 +11,7 @@ use super::event::{ConsentRule, StoredKeyPackage, UserEvent};
 use crate::command::{Head, decode};
 use crate::entity::EntityId;
 use crate::error::NodeError;
-use crate::hub::Hub;
+use crate::settings::Settings;
 use crate::{keys, read};
 
 /// What is stored of a user, apart from KeyPackages.
@@ -100,7 +100,7 @@ impl Profile {
 
 /// A user as its actor holds it.
 pub(crate) struct UserState {
-    pub(crate) hub: Arc<Hub>,
+    pub(crate) settings: Arc<Settings>,
     pub(crate) user: UserUri,
     pub(crate) profile: Profile,
     /// KeyPackages in store, by KeyPackageRef.
@@ -110,7 +110,12 @@ pub(crate) struct UserState {
 }
 
 impl UserState {
-    pub(crate) fn load(hub: &Arc<Hub>, reader: &ShardReader, id: &EntityId, _: &Head) -> Result<Self, NodeError> {
+    pub(crate) fn load(
+        settings: &Arc<Settings>,
+        reader: &ShardReader,
+        id: &EntityId,
+        _: &Head,
+    ) -> Result<Self, NodeError> {
         let EntityId::User(user) = id else {
             return Err(NodeError::WrongEntity(id.to_string()));
         };
@@ -129,7 +134,7 @@ impl UserState {
             given.insert(key[prefix.len()..].to_vec(), decode(&value)?);
         }
         Ok(UserState {
-            hub: Arc::clone(hub),
+            settings: Arc::clone(settings),
             user: user.clone(),
             profile,
             key_packages,

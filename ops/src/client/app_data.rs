@@ -20,7 +20,10 @@ pub(super) fn room_policy(extensions: &Extensions<GroupContext>) -> Result<RoomP
 }
 
 /// Tells openmls what the AppDataUpdates of one Commit, in its order, make of the components.
-pub(super) fn resolve<'a>(
+///
+/// # Errors
+/// The components do not read, or the rules do not allow the updates.
+pub fn resolve<'a>(
     extensions: &Extensions<GroupContext>,
     proposals: impl Iterator<Item = &'a AppDataUpdateProposal>,
     updater: &mut AppDataDictionaryUpdater<'_>,

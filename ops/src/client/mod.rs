@@ -29,6 +29,7 @@ mod state;
 mod tests;
 mod transcript;
 
+pub use app_data::resolve as resolve_app_data;
 pub use commit::{RoomChange, UpdateAnswer};
 pub use driver::Client;
 pub use gateway::{

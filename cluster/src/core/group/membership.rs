@@ -63,9 +63,15 @@ impl Group {
     /// Carries out a committed change, and gives what is to be recorded of it; nothing when it turned out impossible, which
     /// every replica finds alike.
     pub(super) fn carry_out(&mut self, change: &ConfChangeV2) -> Payload {
-        let Ok(state) = self.raw.apply_conf_change(change) else {
+        let Ok(mut state) = self.raw.apply_conf_change(change) else {
             return Payload::Empty;
         };
+        // Raft-rs gives them in the order of a hash table, which depends on what this replica has lived through. What is
+        // stored has to be the same on every replica.
+        state.voters.sort_unstable();
+        state.voters_outgoing.sort_unstable();
+        state.learners.sort_unstable();
+        state.learners_next.sort_unstable();
         self.members = Arc::new(Members::new(&state));
         self.raw.mut_store().set_members(state.clone());
         let raft = &mut self.raw.raft;

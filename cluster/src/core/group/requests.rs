@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use mimi_hub_storage::Entry;
+use raft::ReadState;
 use raft::eraftpb::{Message, MessageType};
 
 use super::{Group, MAX_MESSAGE_BYTES, Proposal, pop_front_if};
@@ -10,6 +11,7 @@ use crate::entry::{self, Payload};
 use crate::error::ProposeError;
 use crate::fatal::Fatal;
 use crate::machine::Leadership;
+use crate::planted::{self, Bug};
 
 impl Group {
     /// Takes a proposal in. Those of one step go to raft-rs together: one message to each replica carries them.
@@ -90,6 +92,11 @@ impl Group {
             return;
         }
         if let Some(context) = self.reads.ask(raft.term) {
+            if planted::is(Bug::StaleRead) {
+                let index = raft.raft_log.committed;
+                let request_ctx = context;
+                return self.reads.confirm(&ReadState { index, request_ctx });
+            }
             self.raw.read_index(context);
         }
     }

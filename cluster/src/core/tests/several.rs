@@ -2,23 +2,71 @@
 
 use std::time::Duration;
 
-use super::sim::{Sim, World, chaos, heavy_chaos, moving_chaos};
+use super::sim::Sim;
 use crate::config::NodeId;
 use crate::error::ProposeError;
 use crate::members::MemberStep;
 use crate::shard::ShardId;
+use crate::simulation::{Mix, Setup, Weather};
 
-fn world(seed: u64, nodes: u64, shards: u32) -> World {
-    World {
+/// Restarts and full partitions.
+const CHAOS: Mix = Mix {
+    crash: 1,
+    blink: 0,
+    blackout: 0,
+    restart: 1,
+    isolate: 1,
+    isolate_leader: 0,
+    stall: 0,
+    mend: 2,
+    one_way: 0,
+    mend_all: 0,
+    disk_full: 0,
+    disk_error: 0,
+    transfer: 0,
+    move_replica: 0,
+    nothing: 1,
+};
+
+/// Everything but moves.
+const HEAVY_CHAOS: Mix = Mix {
+    crash: 4,
+    blink: 2,
+    blackout: 1,
+    restart: 4,
+    isolate: 2,
+    isolate_leader: 1,
+    stall: 1,
+    mend: 2,
+    one_way: 2,
+    mend_all: 4,
+    disk_full: 1,
+    disk_error: 1,
+    transfer: 2,
+    move_replica: 0,
+    nothing: 3,
+};
+
+const MOVING_CHAOS: Mix = Mix {
+    move_replica: 26,
+    ..HEAVY_CHAOS
+};
+
+fn setup(seed: u64, nodes: u64, shards: u32) -> Setup {
+    Setup {
         seed,
         nodes,
         shards,
-        ..World::default()
+        ..Setup::default()
     }
 }
 
+fn calm(setup: Setup) -> Sim {
+    Sim::new(setup, Weather::default())
+}
+
 fn elected(seed: u64) -> Sim {
-    let mut sim = Sim::new(world(seed, 3, 2));
+    let mut sim = calm(setup(seed, 3, 2));
     sim.run_until("leaders", |sim| {
         sim.shards().into_iter().all(|shard| sim.leader(shard).is_some())
     });
@@ -75,7 +123,7 @@ fn a_leader_that_does_not_know_better_permits_no_stale_read() {
         let new = sim.leader(shard).unwrap();
         let proposal = sim.propose(new, shard);
         sim.run(Duration::from_millis(40));
-        if sim.leads(old, shard) && sim.answers.contains_key(&proposal) {
+        if sim.leads(old, shard).is_some() && sim.answers.contains_key(&proposal) {
             overlaps += 1;
             sim.read(old, shard);
         }
@@ -123,7 +171,7 @@ fn a_power_loss_of_all_nodes_loses_nothing_acknowledged() {
 #[test]
 fn a_lone_node_keeps_what_it_acknowledged_over_power_losses() {
     for seed in 100..130 {
-        let mut sim = Sim::new(world(seed, 1, 3));
+        let mut sim = calm(setup(seed, 1, 3));
         for _ in 0..5 {
             for round in 0..20 {
                 sim.propose(NodeId(1), ShardId(round % 3));
@@ -142,11 +190,12 @@ fn a_lone_node_keeps_what_it_acknowledged_over_power_losses() {
 fn chaos_breaks_no_invariant() {
     let mut acknowledged = 0;
     for seed in 1000..1040 {
-        let mut sim = Sim::new(World {
+        let weather = Weather {
             drop_one_in: 20,
-            ..world(seed, 3, 2)
-        });
-        chaos(&mut sim, 60);
+            ..Weather::default()
+        };
+        let mut sim = Sim::new(setup(seed, 3, 2), weather);
+        sim.chaos(&CHAOS, 60);
         sim.assert_nothing_lost();
         acknowledged += sim.acknowledged();
     }
@@ -161,11 +210,11 @@ fn chaos_breaks_no_invariant() {
 fn heavy_chaos_breaks_no_invariant() {
     let (mut acknowledged, mut installed) = (0, 0);
     for seed in 5000..5300 {
-        let mut sim = Sim::new(heavy(seed));
-        heavy_chaos(&mut sim, 30);
+        let mut sim = heavy(setup(seed, 3, 2));
+        sim.chaos(&HEAVY_CHAOS, 30);
         sim.assert_nothing_lost();
         acknowledged += sim.acknowledged();
-        installed += sim.installed;
+        installed += sim.installed();
     }
     assert!(
         acknowledged > 5000,
@@ -174,22 +223,29 @@ fn heavy_chaos_breaks_no_invariant() {
     assert!(installed > 150, "only {installed} snapshots: the test tests little");
 }
 
-fn heavy(seed: u64) -> World {
-    World {
+fn heavy(setup: Setup) -> Sim {
+    let weather = Weather {
         drop_one_in: 20,
         duplicate_one_in: 20,
+        late_one_in: 20,
         slow_write_one_in: 40,
+        slow_apply_one_in: 40,
+        blink_after_vote_one_in: 20,
+    };
+    let setup = Setup {
         short_logs: true,
-        ..world(seed, 3, 2)
-    }
+        chunk_bytes: 100,
+        ..setup
+    };
+    Sim::new(setup, weather)
 }
 
 /// A replica moves as learner, through joint consensus, to its removal; the shard never has fewer voters on the way.
 #[test]
 fn a_replica_moves_to_a_node_that_joins() {
-    let mut sim = Sim::new(World {
+    let mut sim = calm(Setup {
         joining: 1,
-        ..world(6, 3, 1)
+        ..setup(6, 3, 1)
     });
     let shard = ShardId(0);
     sim.run_until("leader", |sim| sim.leader(shard).is_some());
@@ -202,7 +258,7 @@ fn a_replica_moves_to_a_node_that_joins() {
     sim.run_until("learner", |sim| sim.answers.contains_key(&learn));
     let refused = Some(&Err(ProposeError::ChangeRefused));
     assert_eq!((sim.answers.get(&early), sim.answers.get(&second)), (refused, refused));
-    sim.run_until("snapshot", |sim| sim.installed == 1);
+    sim.run_until("snapshot", |sim| sim.installed() == 1);
     sim.run(Duration::from_secs(1));
     let moved = sim.change_members(leader, shard, vec![MemberStep::Promote(new), MemberStep::Remove(old)]);
     sim.run_until("move", |sim| sim.answers.contains_key(&moved));
@@ -222,11 +278,11 @@ fn a_replica_moves_to_a_node_that_joins() {
 fn replicas_that_move_in_the_midst_of_chaos_break_no_invariant() {
     let (mut acknowledged, mut moved) = (0, 0);
     for seed in 7000..7200 {
-        let mut sim = Sim::new(World {
+        let mut sim = heavy(Setup {
             joining: 2,
-            ..heavy(seed)
+            ..setup(seed, 3, 2)
         });
-        moving_chaos(&mut sim, 40);
+        sim.chaos(&MOVING_CHAOS, 60);
         sim.assert_nothing_lost();
         acknowledged += sim.acknowledged();
         let voters = |shard| sim.members(shard).unwrap().voters.clone();
@@ -251,20 +307,20 @@ fn replicas_that_move_in_the_midst_of_chaos_break_no_invariant() {
 fn a_replica_whose_state_store_is_lost_gets_it_from_the_others_and_keeps_its_votes() {
     let (mut acknowledged, mut lost, mut installed) = (0, 0, 0);
     for seed in 8000..8080 {
-        let mut sim = Sim::new(heavy(seed));
+        let mut sim = heavy(setup(seed, 3, 2));
         for round in 0..40 {
-            if sim.all_whole() && round > 5 {
+            if sim.is_whole() && round > 5 {
                 let victim = sim.ids()[(seed as usize + round) % 3];
                 sim.lose_state(victim);
                 sim.start(victim);
                 lost += 1;
             }
-            heavy_chaos(&mut sim, 1);
+            sim.chaos(&HEAVY_CHAOS, 1);
         }
         sim.assert_nothing_lost();
-        sim.run_until("whole replicas", Sim::all_whole);
+        sim.run_until("whole replicas", |sim| sim.is_whole());
         acknowledged += sim.acknowledged();
-        installed += sim.installed;
+        installed += sim.installed();
     }
     assert!(
         acknowledged > 2000 && lost > 200 && installed > 200,
@@ -274,10 +330,13 @@ fn a_replica_whose_state_store_is_lost_gets_it_from_the_others_and_keeps_its_vot
 
 #[test]
 fn a_lone_replica_whose_state_store_is_lost_is_refused() {
-    let mut sim = Sim::new(World {
-        short_logs: true,
-        ..world(5, 1, 1)
-    });
+    let mut sim = Sim::new(
+        Setup {
+            short_logs: true,
+            ..setup(5, 1, 1)
+        },
+        Weather::default(),
+    );
     let shard = ShardId(0);
     sim.run_until("leader", |sim| sim.leader(shard).is_some());
     for _ in 0..60 {
@@ -285,16 +344,19 @@ fn a_lone_replica_whose_state_store_is_lost_is_refused() {
         sim.run(Duration::from_millis(50));
     }
     sim.lose_state(NodeId(1));
-    let refused = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| sim.start(NodeId(1))));
-    let text = refused.unwrap_err().downcast_ref::<String>().cloned().unwrap();
-    assert!(text.contains("StateDoesNotFitLog"), "{text}");
+    sim.start(NodeId(1));
+    let violations = sim.violations();
+    assert!(
+        violations.len() == 1 && violations[0].what.contains("set the folder aside and rebuild"),
+        "{violations:?}"
+    );
 }
 
 #[test]
 fn a_replica_that_lacks_too_much_gets_a_snapshot() {
-    let mut sim = Sim::new(World {
+    let mut sim = calm(Setup {
         short_logs: true,
-        ..world(4, 3, 2)
+        ..setup(4, 3, 2)
     });
     let shard = ShardId(1);
     sim.run_until("leader", |sim| sim.leader(shard).is_some());
@@ -305,10 +367,10 @@ fn a_replica_that_lacks_too_much_gets_a_snapshot() {
         sim.propose(leader, shard);
         sim.run(Duration::from_millis(10));
     }
-    assert_eq!(sim.installed, 0);
+    assert_eq!(sim.installed(), 0);
     sim.start(away);
     sim.assert_nothing_lost();
-    assert!(sim.installed >= 1 && sim.acknowledged() == 100);
+    assert!(sim.installed() >= 1 && sim.acknowledged() == 100);
 }
 
 #[test]
@@ -329,9 +391,9 @@ fn idle_shards_sleep_and_wake_for_whatever_comes() {
         sim.run_until("sleep", all_asleep);
         // Those that sleep miss their leader all the same.
         sim.crash(leader);
-        let begun = sim.now;
+        let begun = sim.now();
         sim.run_until("new leader", |sim| sim.leader(shard).is_some());
-        slowest = slowest.max(sim.now - begun);
+        slowest = slowest.max(sim.now() - begun);
         sim.start(leader);
         sim.assert_nothing_lost();
     }
@@ -351,9 +413,9 @@ fn a_leader_that_forgot_that_it_leads_wakes_its_followers() {
         let leader = sim.leader(shard).unwrap();
         sim.crash(leader);
         sim.start(leader);
-        let begun = sim.now;
+        let begun = sim.now();
         sim.run_until("new leader", |sim| sim.leader(shard).is_some());
-        let away = sim.now - begun;
+        let away = sim.now() - begun;
         assert!(away < Duration::from_secs(3), "seed {seed}: away for {away:?}");
     }
 }
@@ -361,8 +423,8 @@ fn a_leader_that_forgot_that_it_leads_wakes_its_followers() {
 #[test]
 fn the_same_seed_gives_the_same_trace() {
     let trace = |seed| {
-        let mut sim = Sim::new(heavy(seed));
-        heavy_chaos(&mut sim, 20);
+        let mut sim = heavy(setup(seed, 3, 2));
+        sim.chaos(&HEAVY_CHAOS, 20);
         sim.trace()
     };
     assert_eq!(trace(5), trace(5));
