@@ -19,7 +19,7 @@ use crate::shard::ShardId;
 
 /// Every group's log begins after this position. Not at 0, so that a replica that joins empty-handed cannot mistake a log
 /// for one it could take from its first entry on: it lacks the members.
-const BEGINNING: LogStart = LogStart { index: 1, term: 1 };
+pub(crate) const BEGINNING: LogStart = LogStart { index: 1, term: 1 };
 
 /// What the stores hold of every group, which are created when there are none.
 pub(crate) fn recover(

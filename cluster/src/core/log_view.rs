@@ -9,6 +9,7 @@
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 
+use crate::recovery::BEGINNING;
 use mimi_hub_storage::{Entry, HardState, LogStart};
 use protobuf::Message;
 use raft::eraftpb::{ConfState, Snapshot};
@@ -245,7 +246,8 @@ impl Storage for LogView {
         if self.applied < request_index {
             self.short.set(true);
         }
-        if self.applied <= self.start.index || self.applied < request_index {
+        // Where every log begins, there is no state yet. Where a snapshot was installed, there is, even with nothing after it.
+        if self.applied <= BEGINNING.index || self.applied < request_index {
             // Raft-rs asks again later.
             return Err(StorageError::SnapshotTemporarilyUnavailable.into());
         }
