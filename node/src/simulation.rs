@@ -11,7 +11,9 @@ use mimi_hub_cluster::{
 };
 use mimi_hub_proto::mls::{GroupInfo, KeyPackage, RatchetTree};
 use mimi_hub_proto::uri::{ClientUri, ProviderDomain, RoomUri, UserUri};
-use mimi_hub_proto::{HandshakeBundle, KeyMaterialRequest, SubmitMessageRequest, UpdateOutcome, UpdateRoomResponse, tls};
+use mimi_hub_proto::{
+    HandshakeBundle, KeyMaterialRequest, SubmitMessageRequest, UpdateOutcome, UpdateRoomResponse, tls,
+};
 use openmls_traits::types::SignatureScheme;
 use serde::Serialize;
 
@@ -239,8 +241,15 @@ pub struct Token(Purpose);
 
 #[derive(Debug)]
 enum Purpose {
-    Load { id: EntityId, activation: u64 },
-    Event { id: EntityId, activation: u64, seq: u64 },
+    Load {
+        id: EntityId,
+        activation: u64,
+    },
+    Event {
+        id: EntityId,
+        activation: u64,
+        seq: u64,
+    },
     Trim,
     Reply {
         to: u64,
@@ -341,8 +350,12 @@ impl Node {
             Purpose::Event { id, activation, seq } => {
                 let answer = answer.and_then(|outcome| outcome.ok_or(ProposeError::Unknown));
                 match id {
-                    EntityId::User(_) => self.users.committed(hub, &id, activation, seq, answer, &mut self.actions),
-                    _ => self.rooms.committed(hub, &id, activation, seq, answer, &mut self.actions),
+                    EntityId::User(_) => self
+                        .users
+                        .committed(hub, &id, activation, seq, answer, &mut self.actions),
+                    _ => self
+                        .rooms
+                        .committed(hub, &id, activation, seq, answer, &mut self.actions),
                 }
             }
         }
@@ -409,15 +422,7 @@ impl<E: Entity<Answer: Into<Reply>>> Entities<E> {
         }
     }
 
-    fn load(
-        &mut self,
-        hub: &Hub,
-        moment: Moment,
-        id: &EntityId,
-        number: u64,
-        led: bool,
-        actions: &mut Vec<Action>,
-    ) {
+    fn load(&mut self, hub: &Hub, moment: Moment, id: &EntityId, number: u64, led: bool, actions: &mut Vec<Action>) {
         let Some(active) = self.current(id, number) else { return };
         active.loaded = true;
         if let Some(term) = moment.leads.filter(|_| led) {
@@ -455,7 +460,12 @@ impl<E: Entity<Answer: Into<Reply>>> Entities<E> {
     }
 
     fn resign(&mut self, hub: &Hub, shard: ShardId, actions: &mut Vec<Action>) {
-        let ids: Vec<_> = self.active.keys().filter(|id| hub.shard_of(id) == shard).cloned().collect();
+        let ids: Vec<_> = self
+            .active
+            .keys()
+            .filter(|id| hub.shard_of(id) == shard)
+            .cloned()
+            .collect();
         for id in ids {
             if let Some(active) = self.active.get_mut(&id) {
                 active.activation.give_up(&AskError::Unavailable);
@@ -470,7 +480,8 @@ impl<E: Entity<Answer: Into<Reply>>> Entities<E> {
     }
 
     fn passivate(&mut self) {
-        self.active.retain(|_, active| !active.loaded || !active.activation.is_idle());
+        self.active
+            .retain(|_, active| !active.loaded || !active.activation.is_idle());
     }
 
     fn current(&mut self, id: &EntityId, number: u64) -> Option<&mut Active<E>> {
@@ -626,12 +637,18 @@ pub fn events(reader: &ShardReader, id: &EntityId) -> Result<Vec<Record>, NodeEr
 fn event(accepted: Accepted) -> Record {
     let what = match accepted.event {
         Event::Room(RoomEvent::Commit(commit)) => What::Commit(commit.message.into_vec()),
-        Event::User(UserEvent::KeyPackagesStored { packages, .. }) => {
-            What::KeyPackagesStored(packages.into_iter().map(|package| package.reference.into_vec()).collect())
-        }
-        Event::User(UserEvent::KeyPackagesClaimed(packages)) => {
-            What::KeyPackagesClaimed(packages.into_iter().map(|package| package.reference.into_vec()).collect())
-        }
+        Event::User(UserEvent::KeyPackagesStored { packages, .. }) => What::KeyPackagesStored(
+            packages
+                .into_iter()
+                .map(|package| package.reference.into_vec())
+                .collect(),
+        ),
+        Event::User(UserEvent::KeyPackagesClaimed(packages)) => What::KeyPackagesClaimed(
+            packages
+                .into_iter()
+                .map(|package| package.reference.into_vec())
+                .collect(),
+        ),
         Event::Room(_) | Event::User(_) | Event::Followed(_) => What::Else,
     };
     Record::Event {

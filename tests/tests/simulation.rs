@@ -21,10 +21,24 @@ fn faults_break_no_invariant() {
     assert!(report.violations.is_empty(), "{:?}", report.violations);
     let json = report.to_json();
     // What tests nothing finds nothing.
-    for (count, least) in [("acked", 500), ("reads", 200), ("commits", 50), ("repeated", 50), ("snapshots", 3)] {
+    for (count, least) in [
+        ("acked", 500),
+        ("reads", 200),
+        ("commits", 50),
+        ("repeated", 50),
+        ("snapshots", 3),
+    ] {
         assert!(json[count].as_u64() > Some(least), "{count}: {json}");
     }
-    for fault in ["crash", "partition", "dropped", "duplicated", "reordered", "torn write", "clock jump"] {
+    for fault in [
+        "crash",
+        "partition",
+        "dropped",
+        "duplicated",
+        "reordered",
+        "torn write",
+        "clock jump",
+    ] {
         assert!(report.faults.contains_key(fault), "no {fault}: {json}");
     }
 }

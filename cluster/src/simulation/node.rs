@@ -367,7 +367,10 @@ impl<E> Simulation<E> {
             other => Sha256::digest(format!("{other:?}")),
         };
         let entry = Sha256::digest([&term.to_be_bytes()[..], &content[..]].concat());
-        let found = (entry.into(), outcome.as_ref().map(|outcome| Sha256::digest(outcome).into()));
+        let found = (
+            entry.into(),
+            outcome.as_ref().map(|outcome| Sha256::digest(outcome).into()),
+        );
         self.note(format!("{:?} {node} {shard} {index} {found:?}", self.now).as_bytes());
         let known = self.history.get(&(shard, index)).copied();
         match known {

@@ -32,10 +32,7 @@ pub(super) enum Transport {
         bytes: Vec<u8>,
     },
     /// Without an answer, the connection broke.
-    Answer {
-        attempt: Attempt,
-        answer: Option<Vec<u8>>,
-    },
+    Answer { attempt: Attempt, answer: Option<Vec<u8>> },
 }
 
 /// The number of a transfer, and how many pieces were sent before.
@@ -104,7 +101,9 @@ impl<E> Simulation<E> {
         let number = self.rng.random();
         let (now, chunk_bytes) = (self.now, self.setup.chunk_bytes);
         let Some(up) = self.running(node) else { return };
-        let Some((shard, mut message)) = up.to_send.pop_front() else { return };
+        let Some((shard, mut message)) = up.to_send.pop_front() else {
+            return;
+        };
         let to = NodeId(message.to);
         let full = if chunk_bytes == 0 { FULL } else { chunk_bytes };
         let Some((_, state)) = self.disks(node) else { return };
@@ -150,7 +149,11 @@ impl<E> Simulation<E> {
         self.note(&bytes);
         let from = node;
         match self.transit(from, to).filter(|_| self.is_up(to)) {
-            Some(delay) => self.later(delay, to, NodeEvent::Transport(Transport::Piece { from, attempt, bytes })),
+            Some(delay) => self.later(
+                delay,
+                to,
+                NodeEvent::Transport(Transport::Piece { from, attempt, bytes }),
+            ),
             None => self.later(PAUSE, node, broken(attempt)),
         }
         self.later(TIMEOUT, node, broken(attempt));
@@ -211,7 +214,9 @@ impl<E> Simulation<E> {
 
     fn sent(&mut self, node: NodeId, delivered: bool) {
         let Some(up) = self.running(node) else { return };
-        let Some(Transfer { shard, to, .. }) = up.sending.take() else { return };
+        let Some(Transfer { shard, to, .. }) = up.sending.take() else {
+            return;
+        };
         if !up.to_send.is_empty() {
             self.collect_later(node);
         }

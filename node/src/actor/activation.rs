@@ -28,10 +28,7 @@ pub(crate) enum Effect<A, W> {
     /// The command is to be proposed. Nobody depends on what comes of it: whoever leads next proposes it again.
     ProposeTrim { command: Vec<u8> },
     /// The reply is to be given.
-    Reply {
-        to: W,
-        reply: Result<Reply<A>, AskError>,
-    },
+    Reply { to: W, reply: Result<Reply<A>, AskError> },
     /// The reply is to be given if this node can make sure that it still leads in the term in which the state was loaded:
     /// then nobody else has decided since. If not, [`AskError::Unavailable`], and the activation is of no use any more. To
     /// lead again is not enough: another leader may have decided in between.

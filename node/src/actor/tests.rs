@@ -377,7 +377,9 @@ async fn what_shows_the_state_depends_on_the_term_in_which_it_was_loaded() {
     activation.ask(2, None, UserRequest::Create, 4);
     let effects = activation.take_effects();
     let refused = |effect: &Effect<_, u32>| {
-        let Effect::Reply { to, reply } = effect else { return false };
+        let Effect::Reply { to, reply } = effect else {
+            return false;
+        };
         *to == 4 && matches!(reply, Err(AskError::Unavailable))
     };
     assert!(matches!(effects[0], Effect::Stop) && refused(&effects[1]));

@@ -110,7 +110,12 @@ pub(crate) struct UserState {
 }
 
 impl UserState {
-    pub(crate) fn load(settings: &Arc<Settings>, reader: &ShardReader, id: &EntityId, _: &Head) -> Result<Self, NodeError> {
+    pub(crate) fn load(
+        settings: &Arc<Settings>,
+        reader: &ShardReader,
+        id: &EntityId,
+        _: &Head,
+    ) -> Result<Self, NodeError> {
         let EntityId::User(user) = id else {
             return Err(NodeError::WrongEntity(id.to_string()));
         };

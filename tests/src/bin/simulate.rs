@@ -43,7 +43,9 @@ fn main() -> ExitCode {
         },
         None => None,
     };
-    let seeds = arguments.seeds.unwrap_or(if arguments.seed.is_some() { 1 } else { 100 });
+    let seeds = arguments
+        .seeds
+        .unwrap_or(if arguments.seed.is_some() { 1 } else { 100 });
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let options = Options {
         first_seed: arguments.seed.unwrap_or(0),

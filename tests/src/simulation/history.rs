@@ -71,7 +71,10 @@ impl History {
         };
         let entity = self.entities.entry(id.clone()).or_default();
         if *seq != entity.last_seq() + 1 {
-            return Err(format!("gap-free sequence: {id} has event {seq} after {}", entity.last_seq()));
+            return Err(format!(
+                "gap-free sequence: {id} has event {seq} after {}",
+                entity.last_seq()
+            ));
         }
         if *at_ms < entity.last_at_ms {
             return Err(format!("acceptance times run backwards at event {seq} of {id}"));
@@ -80,14 +83,19 @@ impl History {
         if let Some(hash) = hash
             && entity.by_hash.insert(*hash, entity.events.len()).is_some()
         {
-            return Err(format!("exactly once: event {seq} of {id} answers a request that was answered before"));
+            return Err(format!(
+                "exactly once: event {seq} of {id} answers a request that was answered before"
+            ));
         }
         match what {
             What::Commit(commit) => {
                 let epoch = tls::decode_exact::<CommitMessage>(commit).map_err(|error| error.to_string())?;
                 let expected = first_epoch + entity.commits.len() as u64;
                 if epoch.epoch() != expected {
-                    return Err(format!("one Commit per epoch: {id} has one of {} in {expected}", epoch.epoch()));
+                    return Err(format!(
+                        "one Commit per epoch: {id} has one of {} in {expected}",
+                        epoch.epoch()
+                    ));
                 }
                 entity.commits.push(commit.clone());
                 entity.commit_seqs.push(*seq);

@@ -7,8 +7,7 @@ use ed25519_dalek::SigningKey;
 use mimi_hub_ops::client::resolve_app_data;
 use mimi_hub_proto::components::{
     BASE_ROOM_POLICY, BaseRoomPolicy, Capability, PARTICIPANT_LIST, ParticipantListData, ParticipantListUpdate,
-    ROLES_LIST, Role, RoleData, SingleSourceRoleChangeTargets,
-    UserRolePair,
+    ROLES_LIST, Role, RoleData, SingleSourceRoleChangeTargets, UserRolePair,
 };
 use mimi_hub_proto::mls as wire;
 use mimi_hub_proto::uri::{RoomUri, UserUri};
@@ -189,7 +188,10 @@ impl Client {
         }
         self.group = Some(group);
         let group_info = group_info.unwrap().tls_serialize_detached().unwrap();
-        (tls::decode_exact(&group_info).unwrap(), tls::decode_exact(&tree).unwrap())
+        (
+            tls::decode_exact(&group_info).unwrap(),
+            tls::decode_exact(&tree).unwrap(),
+        )
     }
 
     fn welcome(&mut self, welcome: Welcome, tree: &[u8]) {
@@ -267,7 +269,9 @@ impl Client {
             let updates = unresolved.app_data_update_proposals();
             resolve_app_data(group.extensions(), updates, &mut updater).unwrap();
             let changes = updater.changes();
-            let staged = group.stage_app_data_commit(&self.provider, *unresolved, changes).unwrap();
+            let staged = group
+                .stage_app_data_commit(&self.provider, *unresolved, changes)
+                .unwrap();
             group.merge_staged_commit(&self.provider, staged).unwrap();
         }
     }

@@ -72,7 +72,9 @@ pub fn simulate(options: Options) -> Result<Report, String> {
                         // Those before it, which were begun before it, come to their end.
                         next.store(end, Ordering::Relaxed);
                     }
-                    done.lock().unwrap_or_else(PoisonError::into_inner).insert(seed, outcomes);
+                    done.lock()
+                        .unwrap_or_else(PoisonError::into_inner)
+                        .insert(seed, outcomes);
                 }
             });
         }
@@ -133,9 +135,9 @@ impl Report {
     /// As one JSON object.
     pub fn to_json(&self) -> Value {
         let seconds = |time: Duration| (time.as_secs_f64() * 1000.0).round() / 1000.0;
-        let violations = self.violations.iter().map(|(seed, violation)| {
-            json!({ "seed": seed, "at_seconds": seconds(violation.at), "what": violation.what })
-        });
+        let violations = self.violations.iter().map(
+            |(seed, violation)| json!({ "seed": seed, "at_seconds": seconds(violation.at), "what": violation.what }),
+        );
         let Counts {
             requests,
             attempts,

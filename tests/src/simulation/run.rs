@@ -113,11 +113,7 @@ pub(super) struct Run {
 impl Run {
     pub(super) fn new(seed: u64) -> Self {
         let scenario = Scenario::of(seed);
-        let mut sim = Simulation::new(
-            scenario.setup.clone(),
-            scenario.weather,
-            std::sync::Arc::new(Machine),
-        );
+        let mut sim = Simulation::new(scenario.setup.clone(), scenario.weather, std::sync::Arc::new(Machine));
         let (private, public) = key_pair(sim.rng());
         let hub = Hub::new(scenario.setup.shards, &private, &public).unwrap();
         let sender = hub.external_sender().unwrap();
@@ -156,7 +152,9 @@ impl Run {
         let recovered = |run: &Self| run.clients.iter().all(|client| client.call.is_none()) && run.sim.is_settled();
         if !self.advance(faults + RECOVERY, recovered) && self.sim.violations().is_empty() {
             let waiting = self.clients.iter().filter_map(|client| client.call.as_ref());
-            let waiting: Vec<_> = waiting.map(|call| format!("{:?} since {:?}", call.kind, call.begun)).collect();
+            let waiting: Vec<_> = waiting
+                .map(|call| format!("{:?} since {:?}", call.kind, call.begun))
+                .collect();
             let settled = self.sim.is_settled();
             self.sim.violate(format!(
                 "recovery: {RECOVERY:?} after the last fault, settled: {settled}, without an answer: {waiting:?}"
@@ -321,7 +319,9 @@ impl Run {
 
     /// A client sends its request to any node, and again after a while.
     fn send(&mut self, client: usize) {
-        let Some(call) = &mut self.clients[client].call else { return };
+        let Some(call) = &mut self.clients[client].call else {
+            return;
+        };
         call.attempts += 1;
         let (number, attempt, request) = (call.number, call.attempts, call.request.clone());
         self.counts.attempts += 1;
@@ -420,7 +420,9 @@ impl Run {
 
     fn answered(&mut self, node: NodeId, id: RequestId, answer: Result<Option<Outcome>, ProposeError>) {
         // Changes of members are nobody's.
-        let Some((shard, token)) = self.tokens.remove(&id) else { return };
+        let Some((shard, token)) = self.tokens.remove(&id) else {
+            return;
+        };
         let moment = self.moment(node, shard);
         if let Some((_, up)) = self.nodes.get_mut(&node) {
             up.answered(moment, token, answer);
@@ -481,7 +483,10 @@ impl Run {
                 self.counts.acked += 1;
                 match (&kind, known) {
                     (Kind::Again(first), _) if *first != reply => {
-                        return Err(format!("the reply repeats: {} answers differently when asked again", request.id));
+                        return Err(format!(
+                            "the reply repeats: {} answers differently when asked again",
+                            request.id
+                        ));
                     }
                     (Kind::User, _) => {}
                     (_, None) => {
@@ -491,7 +496,10 @@ impl Run {
                         ));
                     }
                     (_, Some((_, stored))) if stored != &reply[..] => {
-                        return Err(format!("the reply is that of the event: {} answers another", request.id));
+                        return Err(format!(
+                            "the reply is that of the event: {} answers another",
+                            request.id
+                        ));
                     }
                     (_, Some((seq, _))) => {
                         if let Some(room) = room {
@@ -524,7 +532,10 @@ impl Run {
                     ));
                 }
                 if epoch != room.first_epoch + entity.commits_up_to(seq) {
-                    return Err(format!("a read shows epoch {epoch} of {} after event {seq}", request.id));
+                    return Err(format!(
+                        "a read shows epoch {epoch} of {} after event {seq}",
+                        request.id
+                    ));
                 }
                 room.seen = room.seen.max(seq);
                 Ok(())
