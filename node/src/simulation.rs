@@ -415,7 +415,7 @@ impl<E: Entity<Answer: Into<Reply>>> Entities<E> {
             }
         });
         if active.loaded {
-            active.decide(moment, request, to, actions);
+            active.decide(moment, &request, to, actions);
             self.perform(hub, &id, actions);
         } else {
             active.waiting.push((request, to));
@@ -434,7 +434,7 @@ impl<E: Entity<Answer: Into<Reply>>> Entities<E> {
             active.activation.give_up(&AskError::Unavailable);
         }
         for (request, to) in std::mem::take(&mut active.waiting) {
-            active.decide(moment, request, to, actions);
+            active.decide(moment, &request, to, actions);
         }
         self.perform(hub, id, actions);
     }
@@ -529,7 +529,7 @@ impl<E: Entity<Answer: Into<Reply>>> Entities<E> {
 }
 
 impl<E: Entity> Active<E> {
-    fn decide(&mut self, moment: Moment, request: Request, to: u64, actions: &mut Vec<Action>) {
+    fn decide(&mut self, moment: Moment, request: &Request, to: u64, actions: &mut Vec<Action>) {
         match decode(&request.body) {
             Ok(body) => self.activation.ask(moment.now_ms, request.hash, body, to),
             Err(error) => actions.push(Action::Reply {
