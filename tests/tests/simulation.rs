@@ -1,6 +1,7 @@
 //! The simulated hub: nothing breaks in it, the same seed is the same run, and it finds what is broken on purpose.
 //!
 //! Few seeds: `simulate` runs thousands (see the README of this crate).
+#![allow(clippy::unwrap_used, reason = "what fails here is the failure of the test")]
 
 use mimi_hub_cluster::planted::Bug;
 use mimi_hub_tests::simulation::{Options, Report, simulate};
@@ -46,9 +47,9 @@ fn faults_break_no_invariant() {
 /// Seeds that have found something.
 #[test]
 fn seeds_that_once_failed() {
-    // An actor that had not heard yet that its shard was led elsewhere meanwhile answered from its old state (with 24, the
-    // checks themselves were wrong: a claim that finds nothing may find something when it comes again).
-    for seed in [16, 24] {
+    // 1: a deposed leader applied what it had proposed before, and let a read that had waited for that go without a barrier.
+    // 16: an actor that had not heard yet that another node had led meanwhile answered from its old state.
+    for seed in [1, 16] {
         let report = run(seed, 1, None, 1);
         assert!(report.violations.is_empty(), "{:?}", report.violations);
     }

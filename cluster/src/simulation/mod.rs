@@ -115,6 +115,9 @@ pub struct Violation {
     pub what: String,
 }
 
+/// The hash of an entry, and that of what came of it if it was a command.
+type AppliedHash = ([u8; 32], Option<[u8; 32]>);
+
 enum Event<E> {
     Node {
         node: NodeId,
@@ -148,8 +151,8 @@ pub struct Simulation<E> {
     stalls: BTreeMap<NodeId, Duration>,
     numbers: u64,
     leaders: BTreeMap<(ShardId, u64), NodeId>,
-    /// What was applied at each index, and what came of it.
-    history: BTreeMap<(ShardId, u64), ([u8; 32], Option<[u8; 32]>)>,
+    /// What was applied at each index.
+    history: BTreeMap<(ShardId, u64), AppliedHash>,
     faults: BTreeMap<&'static str, u64>,
     violations: Vec<Violation>,
     trace: Sha256,

@@ -2,6 +2,9 @@
 //! machine, and the real bookkeeping of an actor ([`crate::actor`]'s `Activation`). Time, randomness and the cluster are the
 //! caller's: [`Action`]s come out, their [`answered`](Node::answered) outcomes go in.
 
+mod record;
+mod request;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -9,27 +12,22 @@ use bytes::Bytes;
 use mimi_hub_cluster::{
     ApplyError, EntryMeta, Outcome, ProposeError, ShardId, ShardReader, ShardTxn, StateMachine, shard_of,
 };
-use mimi_hub_proto::mls::{GroupInfo, KeyPackage, RatchetTree};
-use mimi_hub_proto::uri::{ClientUri, ProviderDomain, RoomUri, UserUri};
-use mimi_hub_proto::{
-    HandshakeBundle, KeyMaterialRequest, SubmitMessageRequest, UpdateOutcome, UpdateRoomResponse, tls,
-};
+use mimi_hub_proto::{UpdateOutcome, UpdateRoomResponse};
 use openmls_traits::types::SignatureScheme;
-use serde::Serialize;
 
+pub use self::record::{Record, What, events, record};
+pub use self::request::Request;
 use crate::actor::{self, Activation, AskError, Effect, Entity};
-use crate::command::{self, Accepted, Command, Event, RequestHash, decode, encode, request_hash};
+use crate::command::decode;
 use crate::entity::EntityId;
 use crate::error::NodeError;
 use crate::mls::hub_keys::HubKeys;
-use crate::room::entity::{HostedRoom, Update};
-use crate::room::event::RoomEvent;
-use crate::room::{RoomAnswer, RoomRequest};
+use crate::room::RoomAnswer;
+use crate::room::entity::HostedRoom;
 use crate::settings::Settings;
 use crate::state_machine;
-use crate::user::event::UserEvent;
+use crate::user::UserAnswer;
 use crate::user::state::UserState;
-use crate::user::{UserAnswer, UserRequest};
 
 /// The state machine as every replica runs it; nobody is told what is applied.
 pub struct Machine;
@@ -82,104 +80,6 @@ impl Hub {
     /// Where an entity's events and state are.
     pub fn shard_of(&self, id: &EntityId) -> ShardId {
         shard_of(&id.shard_key(), self.shards)
-    }
-}
-
-/// A request as one node passes it to another.
-#[derive(Clone, Debug)]
-pub struct Request {
-    /// Whom it is for.
-    pub id: EntityId,
-    /// Set where the same bytes must get the same answer.
-    pub hash: Option<RequestHash>,
-    body: Vec<u8>,
-}
-
-impl Request {
-    fn new(id: EntityId, endpoint: Option<&str>, request: &impl Serialize) -> Result<Self, NodeError> {
-        let body = encode(request)?;
-        let source: ProviderDomain = "a.example".parse()?;
-        let hash = endpoint.map(|endpoint| request_hash(&source, endpoint, id.name(), &Bytes::copy_from_slice(&body)));
-        Ok(Request { id, hash, body })
-    }
-
-    /// Makes a room.
-    ///
-    /// # Errors
-    /// It cannot be laid out; so for all of them.
-    pub fn create_room(
-        room: &RoomUri,
-        creator: UserUri,
-        group_info: GroupInfo,
-        ratchet_tree: RatchetTree,
-    ) -> Result<Self, NodeError> {
-        let request = RoomRequest::Create {
-            creator,
-            group_info,
-            ratchet_tree,
-        };
-        Self::new(EntityId::Room(room.clone()), Some("create"), &request)
-    }
-
-    /// A Commit or Proposals.
-    ///
-    /// # Errors
-    /// See [`Request::create_room`].
-    pub fn update(room: &RoomUri, source: ProviderDomain, bundle: HandshakeBundle) -> Result<Self, NodeError> {
-        let update = Update::from(bundle);
-        let request = RoomRequest::Update { source, update };
-        Self::new(EntityId::Room(room.clone()), Some("update"), &request)
-    }
-
-    /// An application message.
-    ///
-    /// # Errors
-    /// See [`Request::create_room`].
-    pub fn submit(room: &RoomUri, source: ProviderDomain, request: SubmitMessageRequest) -> Result<Self, NodeError> {
-        let request = RoomRequest::Submit { source, request };
-        Self::new(EntityId::Room(room.clone()), Some("submitMessage"), &request)
-    }
-
-    /// The hub's view of a room: a read.
-    ///
-    /// # Errors
-    /// See [`Request::create_room`].
-    pub fn view(room: &RoomUri) -> Result<Self, NodeError> {
-        Self::new(EntityId::Room(room.clone()), None, &RoomRequest::View)
-    }
-
-    /// Makes a user known.
-    ///
-    /// # Errors
-    /// See [`Request::create_room`].
-    pub fn create_user(user: &UserUri) -> Result<Self, NodeError> {
-        Self::new(EntityId::User(user.clone()), None, &UserRequest::Create)
-    }
-
-    /// Registers a client.
-    ///
-    /// # Errors
-    /// See [`Request::create_room`].
-    pub fn add_client(user: &UserUri, client: ClientUri) -> Result<Self, NodeError> {
-        Self::new(EntityId::User(user.clone()), None, &UserRequest::AddClient(client))
-    }
-
-    /// Publishes KeyPackages.
-    ///
-    /// # Errors
-    /// See [`Request::create_room`].
-    pub fn publish(user: &UserUri, client: ClientUri, key_packages: Vec<KeyPackage>) -> Result<Self, NodeError> {
-        let request = UserRequest::StoreKeyPackages { client, key_packages };
-        Self::new(EntityId::User(user.clone()), Some("keyPackages"), &request)
-    }
-
-    /// Claims KeyPackages. Its signature is not looked at here: that is done before an entity is asked.
-    ///
-    /// # Errors
-    /// See [`Request::create_room`].
-    pub fn claim(request: KeyMaterialRequest) -> Result<Self, NodeError> {
-        let id = EntityId::User(request.tbs.target_user.clone());
-        Self::new(id, Some("keyMaterial"), &UserRequest::Claim(request))
     }
 }
 
@@ -415,7 +315,7 @@ impl<E: Entity<Answer: Into<Reply>>> Entities<E> {
             }
         });
         if active.loaded {
-            active.decide(moment, request, to, actions);
+            active.decide(moment, &request, to, actions);
             self.perform(hub, &id, actions);
         } else {
             active.waiting.push((request, to));
@@ -434,7 +334,7 @@ impl<E: Entity<Answer: Into<Reply>>> Entities<E> {
             active.activation.give_up(&AskError::Unavailable);
         }
         for (request, to) in std::mem::take(&mut active.waiting) {
-            active.decide(moment, request, to, actions);
+            active.decide(moment, &request, to, actions);
         }
         self.perform(hub, id, actions);
     }
@@ -529,7 +429,7 @@ impl<E: Entity<Answer: Into<Reply>>> Entities<E> {
 }
 
 impl<E: Entity> Active<E> {
-    fn decide(&mut self, moment: Moment, request: Request, to: u64, actions: &mut Vec<Action>) {
+    fn decide(&mut self, moment: Moment, request: &Request, to: u64, actions: &mut Vec<Action>) {
         match decode(&request.body) {
             Ok(body) => self.activation.ask(moment.now_ms, request.hash, body, to),
             Err(error) => actions.push(Action::Reply {
@@ -571,100 +471,5 @@ impl From<UserAnswer> for Reply {
             UserAnswer::Unchanged => Reply::Unchanged,
             other => Reply::Refused(format!("{other:?}")),
         }
-    }
-}
-
-/// What a command of the log has done.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Record {
-    /// It was not decided after the entity's last event, and has changed nothing.
-    Fenced,
-    /// It has trimmed, or the like.
-    Other,
-    /// It is an event.
-    Event {
-        /// Whose.
-        id: EntityId,
-        /// Its sequence number.
-        seq: u64,
-        /// The acceptance time, in milliseconds since the UNIX epoch.
-        at_ms: u64,
-        /// The request that it answers, if it may be retried.
-        hash: Option<RequestHash>,
-        /// The reply.
-        reply: Vec<u8>,
-        /// What has happened.
-        what: What,
-    },
-}
-
-/// What has happened to an entity, as far as it matters here.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum What {
-    /// A Commit: the MLSMessage.
-    Commit(Vec<u8>),
-    /// KeyPackages were stored: their references.
-    KeyPackagesStored(Vec<Vec<u8>>),
-    /// KeyPackages were given out: their references.
-    KeyPackagesClaimed(Vec<Vec<u8>>),
-    /// Something else.
-    Else,
-}
-
-/// Reads a command and its outcome.
-///
-/// # Errors
-/// One of them does not read.
-pub fn record(command: &[u8], outcome: &[u8]) -> Result<Record, NodeError> {
-    if matches!(decode(outcome)?, command::Outcome::Fenced { .. }) {
-        return Ok(Record::Fenced);
-    }
-    let Command::Accepted(accepted) = decode(command)? else {
-        return Ok(Record::Other);
-    };
-    Ok(event(accepted))
-}
-
-/// The events of an entity that a node has in its store.
-///
-/// # Errors
-/// They do not read.
-pub fn events(reader: &ShardReader, id: &EntityId) -> Result<Vec<Record>, NodeError> {
-    let events = crate::read::events_after(reader, id, 0, usize::MAX)?;
-    Ok(events.into_iter().map(event).collect())
-}
-
-fn event(accepted: Accepted) -> Record {
-    let what = match accepted.event {
-        Event::Room(RoomEvent::Commit(commit)) => What::Commit(commit.message.into_vec()),
-        Event::User(UserEvent::KeyPackagesStored { packages, .. }) => What::KeyPackagesStored(
-            packages
-                .into_iter()
-                .map(|package| package.reference.into_vec())
-                .collect(),
-        ),
-        Event::User(UserEvent::KeyPackagesClaimed(packages)) => What::KeyPackagesClaimed(
-            packages
-                .into_iter()
-                .map(|package| package.reference.into_vec())
-                .collect(),
-        ),
-        Event::Room(_) | Event::User(_) | Event::Followed(_) => What::Else,
-    };
-    Record::Event {
-        id: accepted.entity,
-        seq: accepted.seq,
-        at_ms: accepted.at_ms,
-        hash: accepted.request,
-        reply: accepted.reply,
-        what,
-    }
-}
-
-/// A Commit's octets as a bundle has them: what a [`What::Commit`] can be compared with.
-pub fn commit_octets(bundle: &HandshakeBundle) -> Option<Vec<u8>> {
-    match bundle {
-        HandshakeBundle::Commit { commit, .. } => Some(tls::encode(commit)),
-        HandshakeBundle::Proposals { .. } => None,
     }
 }
