@@ -35,6 +35,9 @@ const LEADERLESS_MAX: Duration = Duration::from_secs(4);
 /// Between two looks at who leads.
 const LEADER_POLL: Duration = Duration::from_millis(10);
 
+/// The same for a shard of which there is no replica here: somebody else has to be asked.
+const OVERTHROWN_ELSEWHERE_POLL: Duration = Duration::from_millis(500);
+
 /// How long another node may take to say who leads a shard.
 const WHO_LEADS_MAX: Duration = Duration::from_millis(300);
 
@@ -153,9 +156,16 @@ impl Hub {
         asked: &Asked,
     ) -> Result<T, AskError> {
         let overthrown = async {
-            if !self.cluster().has_replica(shard) {
-                // It would not hear of it.
-                return std::future::pending().await;
+            while !self.cluster().has_replica(shard) {
+                // It does not hear of it by itself.
+                sleep(OVERTHROWN_ELSEWHERE_POLL).await;
+                if self
+                    .named_elsewhere(shard, Some(node))
+                    .await
+                    .is_some_and(|leader| leader != node)
+                {
+                    return;
+                }
             }
             loop {
                 sleep(OVERTHROWN_POLL).await;
@@ -224,12 +234,18 @@ impl Hub {
         {
             return Some(Leader::There(node));
         }
+        self.named_elsewhere(shard, None).await.map(Leader::There)
+    }
+
+    /// Whom a replica of the shard on another node names as its leader; all but one, of which it is known what it says.
+    async fn named_elsewhere(&self, shard: ShardId, except: Option<NodeId>) -> Option<NodeId> {
         let state = self.cluster().meta()?;
-        for node in state.place(shard).iter().filter(|node| **node != self.cluster().node()) {
+        let others = |node: &&NodeId| **node != self.cluster().node() && Some(**node) != except;
+        for node in state.place(shard).iter().filter(others) {
             let named = self.ask_node(*node, &Asked::WhoLeads(shard.0), WHO_LEADS_MAX).await;
             if let Ok(Some(leader)) = named {
                 self.leaders_elsewhere().set(shard, leader);
-                return Some(Leader::There(leader));
+                return Some(leader);
             }
         }
         None
