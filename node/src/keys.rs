@@ -11,6 +11,9 @@
 //! <kind> <len:u16> <uri> m <user>                ranges of events a local user may read (rooms)
 //! <kind> <len:u16> <uri> k <ref>                 a stored KeyPackage (users), one that a Welcome is expected for (followed rooms)
 //! <kind> <len:u16> <uri> x <ref>                 a KeyPackage that has been given out (users)
+//! <kind> <len:u16> <uri> a <seq:u64>             an abuse report that waits for the moderators: its time (hosted rooms)
+//! <kind> <len:u16> <uri> b <seq:u64>             the report itself
+//! a <ms:u64> <kind> <len:u16> <uri> <seq:u64>    the same reports, by time
 //! o <kind> <len:u16> <uri> <destination>         outbox cursor: what a destination has, what it should have
 //! ```
 
@@ -92,6 +95,30 @@ pub(crate) fn given_key_package(entity: &EntityId, reference: &[u8]) -> Vec<u8> 
 
 pub(crate) fn given_key_packages(entity: &EntityId) -> Vec<u8> {
     record(entity, b'x', &[])
+}
+
+pub(crate) fn open_report(entity: &EntityId, seq: u64) -> Vec<u8> {
+    record(entity, b'a', &seq.to_be_bytes())
+}
+
+pub(crate) fn open_reports(entity: &EntityId) -> Vec<u8> {
+    record(entity, b'a', &[])
+}
+
+pub(crate) fn report(entity: &EntityId, seq: u64) -> Vec<u8> {
+    record(entity, b'b', &seq.to_be_bytes())
+}
+
+/// All reports of a shard's rooms stand together, the oldest first.
+pub(crate) const REPORTS: &[u8] = b"a";
+
+pub(crate) fn report_by_time(entity: &EntityId, at_ms: u64, seq: u64) -> Vec<u8> {
+    let mut key = REPORTS.to_vec();
+    key.extend_from_slice(&at_ms.to_be_bytes());
+    key.push(entity.kind());
+    push_name(&mut key, entity.name().as_bytes());
+    key.extend_from_slice(&seq.to_be_bytes());
+    key
 }
 
 /// All outbox cursors of a shard stand together, so that a new leader finds its work in one scan.

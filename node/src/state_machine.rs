@@ -85,6 +85,19 @@ fn apply_accepted(txn: &mut ShardTxn<'_>, accepted: &Accepted, command: &[u8]) -
                 head.checkpoint_seq = seq;
                 drop_spared(txn, entity)?;
             }
+            match event {
+                RoomEvent::AbuseReported(report) => {
+                    txn.put(&keys::open_report(entity, seq), encode(&report.at_ms)?);
+                    txn.put(&keys::report(entity, seq), encode(report)?);
+                    txn.put(&keys::report_by_time(entity, report.at_ms, seq), encode(&(entity, seq))?);
+                }
+                RoomEvent::AbuseReportClosed { seq, at_ms } => {
+                    txn.delete(&keys::open_report(entity, *seq));
+                    txn.delete(&keys::report(entity, *seq));
+                    txn.delete(&keys::report_by_time(entity, *at_ms, *seq));
+                }
+                _ => {}
+            }
             if event.changes_state() {
                 txn.put(&keys::state_mark(entity, seq), []);
             }
