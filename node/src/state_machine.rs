@@ -89,7 +89,10 @@ fn apply_accepted(txn: &mut ShardTxn<'_>, accepted: &Accepted, command: &[u8]) -
                 RoomEvent::AbuseReported(report) => {
                     txn.put(&keys::open_report(entity, seq), encode(&report.at_ms)?);
                     txn.put(&keys::report(entity, seq), encode(report)?);
-                    txn.put(&keys::report_by_time(entity, report.at_ms, seq), encode(&(entity, seq))?);
+                    txn.put(
+                        &keys::report_by_time(entity, report.at_ms, seq),
+                        encode(&(entity, seq))?,
+                    );
                 }
                 RoomEvent::AbuseReportClosed { seq, at_ms } => {
                     txn.delete(&keys::open_report(entity, *seq));

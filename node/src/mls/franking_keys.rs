@@ -74,7 +74,12 @@ impl FrankingKeys {
         for key in self.0.iter().rev() {
             let ours = crypto::hmac_sha256(&key.key, input)?;
             // Without a branch on the octets: how long a comparison takes tells nothing about the stamp.
-            if ours.iter().zip(stamp).fold(0, |difference, (a, b)| difference | (a ^ b)) == 0 {
+            if ours
+                .iter()
+                .zip(stamp)
+                .fold(0, |difference, (a, b)| difference | (a ^ b))
+                == 0
+            {
                 return Ok(true);
             }
         }
@@ -110,13 +115,20 @@ mod tests {
         let keys = FrankingKeys::generate().unwrap();
         assert!(!FrankingKeys(Vec::new()).are_sound());
         assert!(!FrankingKeys([keys.0.clone(), keys.0.clone()].concat()).are_sound());
-        let short = FrankingKey { id: 2, key: vec![1; 31] };
+        let short = FrankingKey {
+            id: 2,
+            key: vec![1; 31],
+        };
         assert!(!FrankingKeys([keys.0, vec![short]].concat()).are_sound());
     }
 
     #[test]
     fn only_so_many_keys_are_kept() {
-        let full = FrankingKeys((1..=KEYS_MAX as u64).map(|id| FrankingKey { id, key: vec![7; 32] }).collect());
+        let full = FrankingKeys(
+            (1..=KEYS_MAX as u64)
+                .map(|id| FrankingKey { id, key: vec![7; 32] })
+                .collect(),
+        );
         assert!(full.rotated().unwrap().is_none());
     }
 }

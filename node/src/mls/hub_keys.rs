@@ -84,7 +84,9 @@ pub enum HubKeysError {
         error: std::io::Error,
     },
     /// The file is shared with other nodes, which would not know the new key.
-    #[error("the hub's keys are a file that several nodes share: they are replaced in the file, with all nodes stopped")]
+    #[error(
+        "the hub's keys are a file that several nodes share: they are replaced in the file, with all nodes stopped"
+    )]
     Shared,
     /// No more franking keys are kept.
     #[error("there are as many franking keys as are kept")]
@@ -170,7 +172,10 @@ impl HubKeys {
     /// The file cannot be written, or is not this node's alone; too many keys are kept.
     pub(crate) fn rotate_franking(&self) -> Result<u64, HubKeysError> {
         let mut franking = self.franking.write().unwrap_or_else(PoisonError::into_inner);
-        let rotated = franking.rotated().map_err(HubKeysError::Crypto)?.ok_or(HubKeysError::TooMany)?;
+        let rotated = franking
+            .rotated()
+            .map_err(HubKeysError::Crypto)?
+            .ok_or(HubKeysError::TooMany)?;
         let path = self.own_file.as_ref().ok_or(HubKeysError::Shared)?;
         let kept = Kept {
             signature: self.pairs.clone(),

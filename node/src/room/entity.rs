@@ -20,8 +20,8 @@ use super::group_info::{GroupInfoParts, decide_group_info, ratchet_tree};
 use super::handshake::UpdateRefusal;
 use super::key_material::{decide_claimed, may_claim};
 use super::message::decide_message;
-use super::report::{ReportRefusal, decide_report};
 use super::proposals::{advance_proposals, decide_proposals, replay_proposals};
+use super::report::{ReportRefusal, decide_report};
 use super::state::{Checkpoint, RoomLimits, RoomState};
 use crate::actor::{Decision, Entity};
 use crate::command::{Command, Event, Head, decode};
@@ -297,23 +297,25 @@ impl Entity for HostedRoom {
                 }
                 Err(refusal) => Decision::Answer(RoomAnswer::Update(refusal.into())),
             },
-            RoomRequest::Submit { source, request } => match decide_message(state, hub.keys(), at_ms, &source, &is_local, &request)? {
-                Ok(event) => {
-                    let frank = match &event {
-                        RoomEvent::Message { frank, .. } => frank.as_ref().map(Into::into),
-                        _ => None,
-                    };
-                    let response = SubmitMessageResponse::Accepted {
-                        accepted_timestamp: at_ms,
-                        frank,
-                    };
-                    Decision::Accept {
-                        event: Event::Room(event),
-                        reply: tls::encode(&response),
+            RoomRequest::Submit { source, request } => {
+                match decide_message(state, hub.keys(), at_ms, &source, &is_local, &request)? {
+                    Ok(event) => {
+                        let frank = match &event {
+                            RoomEvent::Message { frank, .. } => frank.as_ref().map(Into::into),
+                            _ => None,
+                        };
+                        let response = SubmitMessageResponse::Accepted {
+                            accepted_timestamp: at_ms,
+                            frank,
+                        };
+                        Decision::Accept {
+                            event: Event::Room(event),
+                            reply: tls::encode(&response),
+                        }
                     }
+                    Err(response) => Decision::Answer(RoomAnswer::Submit(response)),
                 }
-                Err(response) => Decision::Answer(RoomAnswer::Submit(response)),
-            },
+            }
             RoomRequest::GroupInfo { source, request } => match decide_group_info(state, &source, &request) {
                 Ok(parts) => Decision::Answer(RoomAnswer::GroupInfo(Box::new(parts))),
                 Err(denied) => Decision::Answer(RoomAnswer::NotAuthorized(denied.to_string())),

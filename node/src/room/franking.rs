@@ -8,10 +8,9 @@
 use mimi_hub_proto::components::{AppDataDictionary, FRANK_AAD, FRANKING_AGENT, SAFE_AAD, SafeAad};
 use mimi_hub_proto::content::MimiContent;
 use mimi_hub_proto::mls::{ApplicationMessage, CipherSuite, SignaturePublicKey};
+use mimi_hub_proto::tls::{Decode, Reader};
 use mimi_hub_proto::uri::{RoomUri, UserUri};
-use mimi_hub_proto::{
-    AbusiveMessage, FrankAad, FrankingAgentData, FrankingIntegrityTbs, ServerFrankingContext, tls,
-};
+use mimi_hub_proto::{AbusiveMessage, FrankAad, FrankingAgentData, FrankingIntegrityTbs, ServerFrankingContext, tls};
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 
@@ -30,22 +29,21 @@ pub(crate) enum Tag {
     None,
     /// It asks for one.
     Some(FrankAad),
-    /// The room's messages have a SafeAAD, and this is none.
+    /// The room's messages begin their additional data with a SafeAAD, and this one does not.
     Malformed,
 }
 
-/// Reads the `frank_aad` of a message. A room without the `safe_aad` component may use the data for something else.
+/// Reads the `frank_aad` of a message. Where the group has the `safe_aad` component, a SafeAAD begins the message's additional
+/// data; where it has not, there is none (draft-ietf-mls-extensions, 4.9).
 pub(crate) fn tag_of(dictionary: &AppDataDictionary, message: &ApplicationMessage) -> Tag {
-    let octets = message.authenticated_data();
-    if octets.is_empty() {
+    if dictionary.get(SAFE_AAD).is_none() {
         return Tag::None;
     }
-    let tag = tls::decode_exact::<SafeAad>(octets).and_then(|aad| aad.decode(FRANK_AAD));
-    match tag {
+    let mut reader = Reader::new(message.authenticated_data());
+    match <SafeAad as Decode>::decode(&mut reader).and_then(|aad| aad.decode(FRANK_AAD)) {
         Ok(Some(tag)) => Tag::Some(tag),
         Ok(None) => Tag::None,
-        Err(_) if dictionary.get(SAFE_AAD).is_some() => Tag::Malformed,
-        Err(_) => Tag::None,
+        Err(_) => Tag::Malformed,
     }
 }
 

@@ -4,14 +4,17 @@ use std::collections::BTreeSet;
 
 use mimi_hub_proto::components::{
     AppDataDictionary, AppDataUpdate, AppDataUpdateOperation, BASE_ROOM_POLICY, BaseRoomPolicy, ComponentId,
-    PARTICIPANT_LIST, ParticipantListData, ParticipantListUpdate, ROLES_LIST, UserRolePair,
+    ComponentsList, FRANK_AAD, FRANKING_AGENT, PARTICIPANT_LIST, ParticipantListData, ParticipantListUpdate,
+    ROLES_LIST, SAFE_AAD, UserRolePair,
 };
+use mimi_hub_proto::content::{ContentExtensions, Disposition, MimiContent, NestedPart, Part};
 use mimi_hub_proto::mls::{self as wire, ApplicationMessage, CommitMessage, MlsMessage, ProposalMessage};
 use mimi_hub_proto::policy::RoomPolicy;
 use mimi_hub_proto::uri::{RoomUri, UserUri};
-use mimi_hub_proto::{ClientIdentity, GroupInfoOption, tls};
+use mimi_hub_proto::{ClientIdentity, FrankAad, GroupInfoOption, tls};
 use openmls::component::ComponentData;
 use openmls::extensions::{AppDataDictionary as Components, AppDataDictionaryExtension};
+use openmls::framing::SafeAadItem;
 use openmls::group::{CommitMessageBundle, StagedWelcome};
 use openmls::messages::group_info::VerifiableGroupInfo;
 use openmls::prelude::{
@@ -23,6 +26,7 @@ use openmls::prelude::{
 };
 use openmls_basic_credential::SignatureKeyPair;
 use openmls_rust_crypto::OpenMlsRustCrypto;
+use openmls_traits::random::OpenMlsRand as _;
 use tls_codec::{Deserialize as _, Serialize as _};
 
 pub(crate) const SUITE: Ciphersuite = Ciphersuite::MLS_128_DHKEMX25519_AES128GCM_SHA256_Ed25519;
@@ -159,7 +163,13 @@ impl Client {
         others: &[&Client],
     ) -> (wire::GroupInfo, wire::RatchetTree) {
         let sender = ExternalSender::tls_deserialize_exact(external_sender).unwrap();
-        self.create_with(room.group_uri().as_str(), vec![sender], participants, others)
+        // A FrankingAgentData is encoded as an ExternalSender is.
+        let agent = (FRANKING_AGENT, external_sender.to_vec());
+        let safe_aad = ComponentsList {
+            component_ids: vec![FRANK_AAD],
+        };
+        let more = [agent, (SAFE_AAD, tls::encode(&safe_aad))];
+        self.create_from(room.group_uri().as_str(), vec![sender], participants, others, &more)
     }
 
     pub(crate) fn create_with(
@@ -169,8 +179,24 @@ impl Client {
         participants: &[(UserUri, u32)],
         others: &[&Client],
     ) -> (wire::GroupInfo, wire::RatchetTree) {
+        self.create_from(group_id, external_senders, participants, others, &[])
+    }
+
+    /// With these components beside the usual ones.
+    pub(crate) fn create_from(
+        &mut self,
+        group_id: &str,
+        external_senders: Vec<ExternalSender>,
+        participants: &[(UserUri, u32)],
+        others: &[&Client],
+        more: &[(ComponentId, Vec<u8>)],
+    ) -> (wire::GroupInfo, wire::RatchetTree) {
+        let mut components = components(participants);
+        for (component, data) in more {
+            components.insert(*component, data.clone());
+        }
         let extensions = Extensions::from_vec(vec![
-            Extension::AppDataDictionary(AppDataDictionaryExtension::new(components(participants))),
+            Extension::AppDataDictionary(AppDataDictionaryExtension::new(components)),
             Extension::ExternalSenders(external_senders),
             Extension::RequiredCapabilities(RequiredCapabilitiesExtension::new(
                 &[ExtensionType::AppDataDictionary],
@@ -361,6 +387,26 @@ impl Client {
         tls::decode_exact(&message.tls_serialize_detached().unwrap()).unwrap()
     }
 
+    /// A text with its sender and room in it, and its franking tag beside it. Gives the content, too.
+    pub(crate) fn franked_message(&mut self, room: &RoomUri, text: &str) -> (ApplicationMessage, Vec<u8>) {
+        let content = content_of(self.user(), room, text);
+        let tag = crate::mls::crypto::hmac_sha256(&content.salt, &content.encode()).unwrap();
+        let message = self.message_with_tag(tag, &content.encode());
+        (message, content.encode())
+    }
+
+    /// Any content beside any franking tag.
+    pub(crate) fn message_with_tag(&mut self, franking_tag: [u8; 32], content: &[u8]) -> ApplicationMessage {
+        self.message_with_item(tls::encode(&FrankAad { franking_tag }), content)
+    }
+
+    /// Anything as `frank_aad`.
+    pub(crate) fn message_with_item(&mut self, data: Vec<u8>, content: &[u8]) -> ApplicationMessage {
+        let group = self.group.as_mut().expect("a member");
+        group.set_safe_aad(vec![SafeAadItem::new(FRANK_AAD, data)]).unwrap();
+        self.message(content)
+    }
+
     pub(crate) fn propose_remove(&mut self, leaf: u32) -> ProposalMessage {
         self.propose(|group, provider, signer| {
             group
@@ -482,6 +528,26 @@ fn join_config() -> MlsGroupJoinConfig {
         .use_ratchet_tree_extension(false)
         .max_past_epochs(8)
         .build()
+}
+
+/// A text message that names its sender and its room.
+pub(crate) fn content_of(sender: &UserUri, room: &RoomUri, text: &str) -> MimiContent {
+    MimiContent {
+        salt: crate::mls::crypto::provider().random_array().unwrap(),
+        replaces: None,
+        topic_id: Vec::new(),
+        expires: None,
+        in_reply_to: None,
+        extensions: ContentExtensions::for_franking(sender.as_str(), room.as_str()),
+        nested_part: NestedPart {
+            disposition: Disposition::RENDER,
+            language: String::new(),
+            part: Part::Single {
+                content_type: "text/plain;charset=utf-8".to_owned(),
+                content: text.as_bytes().to_vec(),
+            },
+        },
+    }
 }
 
 fn components(participants: &[(UserUri, u32)]) -> Components {
