@@ -19,6 +19,7 @@ use crate::command::{RequestHash, decode, encode};
 use crate::entity::EntityId;
 use crate::hub::Hub;
 use crate::service::events::{self, Readable, ShardRead};
+use crate::service::scan::{self, Scan};
 
 /// How often an ask is sent: to the leader that is known at first, and to whoever follows it.
 const ATTEMPTS_MAX: usize = 3;
@@ -47,6 +48,8 @@ enum Asked {
     },
     /// What a user may read of a shard's rooms.
     Read(ShardRead),
+    /// What stands in a shard across its entities.
+    Scan(Scan),
 }
 
 impl Hub {
@@ -110,6 +113,28 @@ impl Hub {
         answer
     }
 
+    /// Reads across the entities of a shard, at the node that leads it. `T` is what the kind of scan gives.
+    pub(crate) async fn scan<T: DeserializeOwned>(self: &Arc<Self>, scan: &Scan) -> Result<T, AskError> {
+        let mut answer = Err(AskError::Unavailable);
+        let mut asked_before = None;
+        for _ in 0..ATTEMPTS_MAX {
+            let leader = self.leader(scan.shard(), asked_before).await?;
+            asked_before = Some(leader);
+            answer = match leader {
+                Leader::Here => {
+                    let read = scan::answer(self, scan).await;
+                    read.and_then(|bytes| decode::<Result<T, AskError>>(&bytes))
+                        .unwrap_or_else(|error| Err(AskError::Internal(error.to_string())))
+                }
+                Leader::There(node) => self.ask_node(node, &Asked::Scan(scan.clone())).await,
+            };
+            if !matches!(answer, Err(AskError::Unavailable)) {
+                return answer;
+            }
+        }
+        answer
+    }
+
     async fn ask_node<T: DeserializeOwned>(&self, node: NodeId, asked: &Asked) -> Result<T, AskError> {
         let network = self.network().ok_or(AskError::Unavailable)?;
         let request = encode(asked).map_err(|error| AskError::Internal(error.to_string()))?;
@@ -152,6 +177,7 @@ impl Hub {
     async fn answer(self: &Arc<Self>, asked: Asked) -> Result<Vec<u8>, crate::command::FormatError> {
         match asked {
             Asked::Read(read) => encode(&events::readable(self, &read).await),
+            Asked::Scan(scan) => scan::answer(self, &scan).await,
             Asked::Entity { id, hash, request } => match &id {
                 EntityId::Room(_) => self.answer_as(self.rooms(), &id, hash, &request).await,
                 EntityId::Followed(_) => self.answer_as(self.followed(), &id, hash, &request).await,

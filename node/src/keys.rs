@@ -14,6 +14,8 @@
 //! <kind> <len:u16> <uri> a <seq:u64>             an abuse report that waits for the moderators: its time (hosted rooms)
 //! <kind> <len:u16> <uri> b <seq:u64>             the report itself
 //! a <ms:u64> <kind> <len:u16> <uri> <seq:u64>    the same reports, by time
+//! i <term> <user>                                a user that can be found by this term (see `user::discovery`)
+//! n <user>                                       the profile of a user that can be found
 //! o <kind> <len:u16> <uri> <destination>         outbox cursor: what a destination has, what it should have
 //! ```
 
@@ -119,6 +121,18 @@ pub(crate) fn report_by_time(entity: &EntityId, at_ms: u64, seq: u64) -> Vec<u8>
     push_name(&mut key, entity.name().as_bytes());
     key.extend_from_slice(&seq.to_be_bytes());
     key
+}
+
+/// The users that can be found by a term: the terms of a shard's users stand together.
+pub(crate) fn found_by(term: &[u8], user: &str) -> Vec<u8> {
+    [b"i", term, user.as_bytes()].concat()
+}
+
+/// The profiles of all users of a shard that can be found stand together.
+pub(crate) const FINDABLE: &[u8] = b"n";
+
+pub(crate) fn findable(user: &str) -> Vec<u8> {
+    [FINDABLE, user.as_bytes()].concat()
 }
 
 /// All outbox cursors of a shard stand together, so that a new leader finds its work in one scan.

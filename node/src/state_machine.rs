@@ -21,6 +21,7 @@ use crate::followed::event::FollowedEvent;
 use crate::keys;
 use crate::machine::AppliedEvent;
 use crate::room::event::RoomEvent;
+use crate::user::discovery;
 use crate::user::event::UserEvent;
 use crate::user::state::Profile;
 
@@ -52,7 +53,14 @@ fn applied_event(accepted: Accepted) -> AppliedEvent {
             event.joined(),
         ),
         Event::Followed(event) => (Vec::new(), event.joined()),
-        Event::User(_) => (Vec::new(), &[][..]),
+        Event::User(event) => (
+            event
+                .destination()
+                .map(|domain| domain.as_str().to_owned())
+                .into_iter()
+                .collect(),
+            &[][..],
+        ),
     };
     if !joined.is_empty() {
         destinations.push(LOCAL.to_owned());
@@ -128,7 +136,12 @@ fn apply_accepted(txn: &mut ShardTxn<'_>, accepted: &Accepted, command: &[u8]) -
             }
             change_readers(txn, accepted, event.joined(), event.left())?;
         }
-        Event::User(event) => apply_user(txn, entity, event)?,
+        Event::User(event) => {
+            apply_user(txn, entity, event)?;
+            if let Some(destination) = event.destination() {
+                extend_outbox(txn, entity, destination.as_str(), seq)?;
+            }
+        }
     }
 
     if let Some(hash) = &accepted.request {
@@ -151,8 +164,8 @@ fn apply_user(txn: &mut ShardTxn<'_>, entity: &EntityId, event: &UserEvent) -> R
                 txn.put(&keys::key_package(entity, &package.reference), encode(package)?);
             }
         }
-        UserEvent::KeyPackagesClaimed(packages) => {
-            for package in packages {
+        UserEvent::KeyPackagesClaimed(_) | UserEvent::ConsentSent(_) => {
+            for package in event.given() {
                 txn.delete(&keys::key_package(entity, &package.reference));
                 txn.put(
                     &keys::given_key_package(entity, &package.reference),
@@ -169,10 +182,29 @@ fn apply_user(txn: &mut ShardTxn<'_>, entity: &EntityId, event: &UserEvent) -> R
         | UserEvent::ClientAdded(_)
         | UserEvent::ConsentSet(_)
         | UserEvent::RoomJoined(_)
-        | UserEvent::RoomForgotten(_) => {}
+        | UserEvent::RoomForgotten(_)
+        | UserEvent::ConsentAsked(_)
+        | UserEvent::ConsentWithdrawn { .. }
+        | UserEvent::ConsentTold(_)
+        | UserEvent::ConsentUndeliverable { .. }
+        | UserEvent::ProfileSet(_) => {}
     }
     let mut profile: Profile = read(txn, &keys::checkpoint(entity))?.unwrap_or_default();
+    if matches!(event, UserEvent::ProfileSet(_) | UserEvent::Deleted { .. }) {
+        for term in discovery::terms(&profile.entries) {
+            txn.delete(&keys::found_by(&term, entity.name()));
+        }
+        txn.delete(&keys::findable(entity.name()));
+    }
     profile.apply(event);
+    if let UserEvent::ProfileSet(entries) = event
+        && discovery::can_be_found(entries)
+    {
+        for term in discovery::terms(entries) {
+            txn.put(&keys::found_by(&term, entity.name()), []);
+        }
+        txn.put(&keys::findable(entity.name()), encode(entries)?);
+    }
     txn.put(&keys::checkpoint(entity), encode(&profile)?);
     Ok(())
 }

@@ -91,7 +91,10 @@ impl World {
             tbs,
             key_material_request_signature: Vec::new(),
         };
-        match self.ask(UserRequest::Claim(request)) {
+        match self.ask(UserRequest::Claim {
+            request,
+            shares_room: false,
+        }) {
             Asked::Accepted { reply, .. } => tls::decode_exact(&reply).unwrap(),
             Asked::Answer(UserAnswer::KeyMaterial(response)) => response,
             Asked::Answer(other) => panic!("{other:?}"),
