@@ -1,5 +1,7 @@
 //! One room as one client sees it: the MLS group, what waits for the hub's answer, and the transcript.
 
+use std::collections::VecDeque;
+
 use mimi_hub_proto::ClientIdentity;
 use mimi_hub_proto::components::{ParticipantListData, RoleData, RoomMetaData};
 use mimi_hub_proto::policy::RoomPolicy;
@@ -11,6 +13,7 @@ use openmls::prelude::tls_codec::Serialize as _;
 use openmls::prelude::{Credential, LeafNodeIndex, SenderRatchetConfiguration};
 
 use super::app_data;
+use super::franking::Evidence;
 use super::transcript::{MessageDigest, Seen, TranscriptEntry};
 use crate::OpsError;
 
@@ -40,6 +43,8 @@ pub(super) struct Membership {
     /// Application messages of this client that the hub has accepted.
     pub(super) sent: Seen,
     pub(super) transcript: Vec<TranscriptEntry>,
+    /// Received messages that the hub has stamped.
+    pub(super) evidence: VecDeque<Evidence>,
     pub(super) redelivered: u64,
     pub(super) failures: Vec<String>,
 }
@@ -108,6 +113,7 @@ impl Membership {
             seen: Seen::default(),
             sent: Seen::default(),
             transcript: Vec::new(),
+            evidence: VecDeque::new(),
             redelivered: 0,
             failures: Vec::new(),
         }

@@ -6,12 +6,18 @@
 
 mod http;
 mod json;
+mod people;
 #[cfg(test)]
 mod tests;
 
 pub use http::{GatewaySettings, RetryPolicy};
 pub use json::{
     Consent, EventPage, HubInfo, KeyPackageStock, MemberView, ParticipantView, Problem, RoomEvent, RoomView,
+};
+
+pub use people::{
+    ConsentAnswer, ConsentAsked, ConsentSent, ConsentTold, ConsentView, FrankingKeyInfo, ProfileEntry, Report,
+    ReportPage, ReportedMessage,
 };
 
 use std::time::Duration;
