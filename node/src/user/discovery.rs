@@ -306,3 +306,138 @@ fn term(by: SearchIdentifierType, name: &str, value: &str) -> Vec<u8> {
     }
     term
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(source: Source, name: &str, value: &str, search: Searchable) -> Entry {
+        Entry {
+            source,
+            name: name.to_owned(),
+            value: value.to_owned(),
+            search,
+            shown: true,
+        }
+    }
+
+    fn element(search_type: SearchType, value: &str) -> QueryElement {
+        QueryElement {
+            search_type,
+            search_value: value.to_owned(),
+        }
+    }
+
+    /// The draft's Xavier can be found by his name and handle.
+    fn xavier() -> Vec<Entry> {
+        use Searchable::{Exact, Never, Partial};
+        use Source::{Oidc, Vcard};
+        vec![
+            entry(Vcard, "IMPP", "im:xavier.smith@a.example", Exact),
+            entry(Vcard, "NICKNAME", "xav", Exact),
+            entry(Oidc, "given_name", "Xavier", Partial),
+            entry(Oidc, "family_name", "Smith", Partial),
+            entry(Oidc, "middle_name", "Secret", Never),
+            entry(Vcard, "EMAIL", "xsmith@a.example", Exact),
+            entry(Vcard, "TEL", "+12125551212", Exact),
+            entry(Vcard, "ORG", "Sales", Partial),
+        ]
+    }
+
+    /// The semantics of each search type, with what matches and what does not.
+    #[test]
+    fn protocol_5_8_each_search_type_matches_as_the_draft_says() {
+        let claim = |name: &str| SearchType::OidcStdClaim(name.to_owned());
+        let property = |name: &str| SearchType::VcardField(name.to_owned());
+        let table = [
+            (SearchType::Handle, "im:xavier.smith@a.example", true),
+            (SearchType::Handle, "im:Xavier.Smith@a.example", false),
+            (SearchType::Handle, "xavier.smith", false),
+            (SearchType::Nick, "xavier.smith", true),
+            (SearchType::Nick, "xav", true),
+            (SearchType::Nick, "xa", false),
+            (SearchType::Email, "xsmith@a.example", true),
+            (SearchType::Email, "xsmith", false),
+            (SearchType::Phone, "+12125551212", true),
+            (SearchType::Phone, "12125551212", false),
+            (SearchType::PartialName, "avi", true),
+            (SearchType::PartialName, "SMI", true),
+            (SearchType::PartialName, "sales", false),
+            (SearchType::PartialName, "secret", false),
+            (SearchType::PartialName, "xav", true),
+            (SearchType::WholeProfile, "Sal", true),
+            (SearchType::WholeProfile, "sal", false),
+            (SearchType::WholeProfile, "xsmith", false),
+            (claim("given_name"), "Xavier", true),
+            (claim("given_name"), "xavier", false),
+            (claim("given_name"), "Smith", false),
+            (claim("middle_name"), "Secret", false),
+            (property("ORG"), "Sales", true),
+            (property("org"), "Sales", true),
+            (property("ORG"), "Sale", false),
+            (property("NOTE"), "Sales", false),
+        ];
+        for (search_type, value, wanted) in table {
+            let element = element(search_type, value);
+            assert_eq!(matches(&xavier(), &[element.clone()]), wanted, "{element:?}");
+            // What can be looked up is found in the index if and only if it matches.
+            if let Some(term) = term_of(&element) {
+                assert_eq!(terms(&xavier()).contains(&term), wanted, "{element:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn protocol_5_8_all_elements_have_to_match() {
+        let first = element(SearchType::OidcStdClaim("given_name".to_owned()), "Xavier");
+        let org = element(SearchType::VcardField("ORG".to_owned()), "Sales");
+        let other = element(SearchType::VcardField("ORG".to_owned()), "Support");
+        assert!(matches(&xavier(), &[first.clone(), org]));
+        assert!(!matches(&xavier(), &[first, other]));
+    }
+
+    /// "Zach does not wish to be queryable at all."
+    #[test]
+    fn protocol_5_8_who_does_not_want_to_be_found_is_in_no_index() {
+        let zach: Vec<Entry> = xavier()
+            .into_iter()
+            .map(|entry| Entry {
+                search: Searchable::Never,
+                ..entry
+            })
+            .collect();
+        assert!(!can_be_found(&zach) && terms(&zach).is_empty());
+        assert!(!matches(
+            &zach,
+            &[element(SearchType::Handle, "im:xavier.smith@a.example")]
+        ));
+    }
+
+    #[test]
+    fn only_what_is_shown_is_told() {
+        let mut entries = xavier();
+        entries[5].shown = false;
+        let user = "mimi://a.example/u/x".parse().unwrap();
+        let shown = shown(&user, &entries);
+        assert_eq!(shown.fields.len(), entries.len() - 1);
+        assert!(shown.fields.iter().all(|field| field.field_name != "EMAIL"));
+    }
+
+    #[test]
+    fn profiles_hold_known_fields_of_bounded_size() {
+        assert_eq!(check(&xavier()), Ok(()));
+        let bad = |name: &str, value: &str| check(&[entry(Source::Oidc, name, value, Searchable::Exact)]);
+        assert!(matches!(bad("shoe_size", "44"), Err(BadProfile::Name(_))));
+        assert!(matches!(bad("name", ""), Err(BadProfile::Value(_))));
+        assert!(matches!(bad("name", &"x".repeat(1_025)), Err(BadProfile::Value(_))));
+        let many = vec![xavier()[0].clone(); 65];
+        assert_eq!(check(&many), Err(BadProfile::TooMany));
+    }
+
+    #[test]
+    fn no_term_begins_another_one() {
+        let short = term(SearchIdentifierType::Nick, "", "a");
+        let long = term(SearchIdentifierType::Nick, "", "ab");
+        assert!(!long.starts_with(&short));
+    }
+}
