@@ -3,13 +3,18 @@
 use std::time::{Duration, Instant};
 
 use mimi_hub_proto::components::AppDataDictionary;
+use mimi_hub_proto::mls::KeyPackage;
 use mimi_hub_proto::tls::{decode_exact, encode};
 use mimi_hub_proto::uri::{ProviderDomain, RoomUri, UserUri};
-use mimi_hub_proto::{AbusiveMessage, IdentifierRequest, IdentifierResponse, QueryElement};
+use mimi_hub_proto::{
+    AbusiveMessage, ClientIdentity, ClientKeyMaterial, ClientKeyMaterialOutcome, IdentifierRequest, IdentifierResponse,
+    KeyMaterialResponse, QueryElement,
+};
 use tokio::time::sleep;
 
+use super::commit::RoomChange;
 use super::driver::Client;
-use super::gateway::ConsentView;
+use super::gateway::{ConsentTold, ConsentView};
 use crate::OpsError;
 
 /// Between two looks at what others have sent.
@@ -87,5 +92,32 @@ impl Client {
         let body = self.state().abuse_report(alleged_abuser, note, messages);
         let user = self.state().identity().user();
         self.gateway().report_abuse(user, room, body).await
+    }
+}
+
+impl Client {
+    /// Puts a user on the participant list and its clients into the group, with the KeyPackages that came with its consent.
+    ///
+    /// # Errors
+    /// [`OpsError::Answer`] when they are not its KeyPackages; otherwise as [`Client::change`].
+    pub async fn add_granted(&mut self, room: &RoomUri, told: &ConsentTold, role_index: u32) -> Result<(), OpsError> {
+        let mut clients = Vec::new();
+        for octets in told.decoded()? {
+            let key_package: KeyPackage = decode_exact(&octets).map_err(OpsError::answer("KeyPackage"))?;
+            let identity = ClientIdentity::from_credential(key_package.leaf_node().credential())
+                .map_err(OpsError::answer("KeyPackage"))?;
+            clients.push(ClientKeyMaterial {
+                client_uri: identity.client().clone(),
+                outcome: ClientKeyMaterialOutcome::Success(key_package),
+            });
+        }
+        let key_material = KeyMaterialResponse::from_clients(told.target.clone(), clients)
+            .map_err(OpsError::answer("KeyPackages of a grant"))?;
+        let change = RoomChange::AddUser {
+            user: told.target.clone(),
+            role_index,
+            key_material: encode(&key_material),
+        };
+        self.change(room, &change).await
     }
 }
