@@ -84,9 +84,7 @@ pub enum HubKeysError {
         error: std::io::Error,
     },
     /// The file is shared with other nodes, which would not know the new key.
-    #[error(
-        "the hub's keys are a file that several nodes share: they are replaced in the file, with all nodes stopped"
-    )]
+    #[error("the hub's keys are in a file that several nodes share, of which one cannot change it for the others")]
     Shared,
     /// No more franking keys are kept.
     #[error("there are as many franking keys as are kept")]

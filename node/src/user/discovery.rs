@@ -379,7 +379,11 @@ mod tests {
         ];
         for (search_type, value, wanted) in table {
             let element = element(search_type, value);
-            assert_eq!(matches(&xavier(), &[element.clone()]), wanted, "{element:?}");
+            assert_eq!(
+                matches(&xavier(), std::slice::from_ref(&element)),
+                wanted,
+                "{element:?}"
+            );
             // What can be looked up is found in the index if and only if it matches.
             if let Some(term) = term_of(&element) {
                 assert_eq!(terms(&xavier()).contains(&term), wanted, "{element:?}");

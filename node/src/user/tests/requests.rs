@@ -25,6 +25,12 @@ enum For {
     There,
 }
 
+/// Operations of the target; what they lead to: always, or where consent is not implied.
+type Said = (&'static [(For, bool)], Option<KeyMaterialUserCode>, KeyMaterialUserCode);
+
+/// A provider's policy, and how it is configured.
+type Policy = (&'static str, fn(&mut Config));
+
 impl World {
     fn answer(&mut self, requester: &UserUri, room_of: For, allow: bool) -> ConsentSent {
         let room = match room_of {
@@ -77,7 +83,7 @@ fn entry(sent: &ConsentSent) -> ConsentEntry {
 async fn protocol_8_the_consent_matrix() {
     use KeyMaterialUserCode::{NoConsent, NoConsentForThisRoom, Success};
     // What the user has said; what that leads to: always, or where consent is not implied.
-    let said: [(&[(For, bool)], Option<KeyMaterialUserCode>, KeyMaterialUserCode); 10] = [
+    let said: [Said; 10] = [
         (&[], None, NoConsent),
         (&[(For::Any, true)], Some(Success), Success),
         (&[(For::Here, true)], Some(Success), Success),
@@ -89,7 +95,7 @@ async fn protocol_8_the_consent_matrix() {
         (&[(For::Any, false), (For::Here, true)], Some(Success), Success),
         (&[(For::Any, true), (For::Any, false)], Some(NoConsent), NoConsent),
     ];
-    let policies: [(&str, fn(&mut Config)); 4] = [
+    let policies: [Policy; 4] = [
         ("open", |config| config.consent.default = ConsentDefault::Allow),
         ("closed", |_| {}),
         ("same provider", |config| config.consent.same_provider = true),
