@@ -8,6 +8,7 @@
 //! <kind> <len:u16> <uri> t                       events that trims have spared until the next checkpoint
 //! <kind> <len:u16> <uri> d <sha-256>             request hash -> seq of the event that answered it
 //! <kind> <len:u16> <uri> c                       checkpoint (hosted rooms), profile (users)
+//! <kind> <len:u16> <uri> p                       consent among users, and the profile that they are found by (users)
 //! <kind> <len:u16> <uri> m <user>                ranges of events a local user may read (rooms)
 //! <kind> <len:u16> <uri> k <ref>                 a stored KeyPackage (users), one that a Welcome is expected for (followed rooms)
 //! <kind> <len:u16> <uri> x <ref>                 a KeyPackage that has been given out (users)
@@ -73,6 +74,10 @@ pub(crate) fn request(entity: &EntityId, hash: &[u8; 32]) -> Vec<u8> {
 
 pub(crate) fn checkpoint(entity: &EntityId) -> Vec<u8> {
     record(entity, b'c', &[])
+}
+
+pub(crate) fn contacts(entity: &EntityId) -> Vec<u8> {
+    record(entity, b'p', &[])
 }
 
 pub(crate) fn reader(entity: &EntityId, user: &str) -> Vec<u8> {

@@ -190,8 +190,10 @@ fn apply_user(txn: &mut ShardTxn<'_>, entity: &EntityId, event: &UserEvent) -> R
         | UserEvent::ProfileSet(_) => {}
     }
     let mut profile: Profile = read(txn, &keys::checkpoint(entity))?.unwrap_or_default();
+    profile.contacts = read(txn, &keys::contacts(entity))?.unwrap_or_default();
+    let contacts_before = profile.contacts.clone();
     if matches!(event, UserEvent::ProfileSet(_) | UserEvent::Deleted { .. }) {
-        for term in discovery::terms(&profile.entries) {
+        for term in discovery::terms(&profile.contacts.entries) {
             txn.delete(&keys::found_by(&term, entity.name()));
         }
         txn.delete(&keys::findable(entity.name()));
@@ -204,6 +206,9 @@ fn apply_user(txn: &mut ShardTxn<'_>, entity: &EntityId, event: &UserEvent) -> R
             txn.put(&keys::found_by(&term, entity.name()), []);
         }
         txn.put(&keys::findable(entity.name()), encode(entries)?);
+    }
+    if profile.contacts != contacts_before {
+        txn.put(&keys::contacts(entity), encode(&profile.contacts)?);
     }
     txn.put(&keys::checkpoint(entity), encode(&profile)?);
     Ok(())

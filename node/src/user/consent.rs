@@ -109,7 +109,8 @@ impl Profile {
         self.consent
             .retain(|known| (&known.requester, &known.room) != (&rule.requester, &rule.room));
         self.consent.push(rule.clone());
-        self.asked
+        self.contacts
+            .asked
             .retain(|asked| !rule.covers(&asked.requester, asked.room.as_ref()));
     }
 
@@ -117,7 +118,7 @@ impl Profile {
         match &sent.effect {
             SentEffect::Asks => {
                 self.forget_sent(&sent.other, sent.room.as_ref());
-                self.sent.push(Sent {
+                self.contacts.sent.push(Sent {
                     target: sent.other.clone(),
                     room: sent.room.clone(),
                     at_ms: sent.at_ms,
@@ -130,33 +131,38 @@ impl Profile {
     }
 
     fn forget_sent(&mut self, target: &UserUri, room: Option<&RoomUri>) {
-        self.sent
+        self.contacts
+            .sent
             .retain(|known| (&known.target, known.room.as_ref()) != (target, room));
     }
 
     pub(super) fn note_undeliverable(&mut self, target: &UserUri, room: Option<&RoomUri>) {
-        for sent in &mut self.sent {
+        for sent in &mut self.contacts.sent {
             sent.undeliverable |= (&sent.target, sent.room.as_ref()) == (target, room);
         }
     }
 
     pub(super) fn note_asked(&mut self, asked: &Asked) {
-        self.asked.push(asked.clone());
-        make_room(&mut self.asked, ASKED_MAX, ASKED_PER_PROVIDER_MAX, |asked| {
+        self.contacts.asked.push(asked.clone());
+        make_room(&mut self.contacts.asked, ASKED_MAX, ASKED_PER_PROVIDER_MAX, |asked| {
             &asked.requester
         });
     }
 
     pub(super) fn forget_asked(&mut self, requester: &UserUri, room: Option<&RoomUri>) {
-        self.asked
+        self.contacts
+            .asked
             .retain(|known| (&known.requester, known.room.as_ref()) != (requester, room));
     }
 
     pub(super) fn note_told(&mut self, told: &Told) {
-        self.told
+        self.contacts
+            .told
             .retain(|known| (&known.target, &known.room) != (&told.target, &told.room));
-        self.told.push(told.clone());
-        make_room(&mut self.told, TOLD_MAX, TOLD_PER_PROVIDER_MAX, |told| &told.target);
+        self.contacts.told.push(told.clone());
+        make_room(&mut self.contacts.told, TOLD_MAX, TOLD_PER_PROVIDER_MAX, |told| {
+            &told.target
+        });
     }
 
     /// Has the user denied this very requester, for this room or for any?
@@ -206,6 +212,7 @@ pub(super) fn decide_request(
 ) -> Outcome {
     let known = state
         .profile
+        .contacts
         .sent
         .iter()
         .find(|sent| (&sent.target, &sent.room) == (&target, &room));
@@ -214,7 +221,7 @@ pub(super) fn decide_request(
         (None, true) => return Outcome::NoSuchRequest,
         (Some(_), true) => (ConsentChange::Cancel, SentEffect::Withdraws),
         (Some(sent), false) if !sent.undeliverable => return Outcome::Unchanged,
-        (None, false) if state.profile.sent.len() >= SENT_MAX => return Outcome::TooMany,
+        (None, false) if state.profile.contacts.sent.len() >= SENT_MAX => return Outcome::TooMany,
         (_, false) => (ConsentChange::Request, SentEffect::Asks),
     };
     let scope = ConsentScope {
@@ -302,6 +309,7 @@ pub(super) fn decide_received(state: &UserState, at_ms: u64, entry: &ConsentEntr
         room,
     } = &entry.scope;
     let asked = profile
+        .contacts
         .asked
         .iter()
         .any(|asked| (&asked.requester, &asked.room) == (requester, room));
@@ -336,6 +344,7 @@ pub(super) fn decide_received(state: &UserState, at_ms: u64, entry: &ConsentEntr
         at_ms,
     };
     let known = profile
+        .contacts
         .told
         .iter()
         .find(|known| (&known.target, &known.room) == (&told.target, &told.room));

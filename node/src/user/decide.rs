@@ -221,16 +221,16 @@ impl UserState {
             }
             UserRequest::Consent => Decision::Answer(UserAnswer::Consent(ConsentView {
                 rules: profile.consent.clone(),
-                requests: profile.asked.clone(),
-                sent: profile.sent.clone(),
-                updates: profile.told.clone(),
+                requests: profile.contacts.asked.clone(),
+                sent: profile.contacts.sent.clone(),
+                updates: profile.contacts.told.clone(),
             })),
             UserRequest::SetProfile(entries) => match discovery::check(&entries) {
-                Ok(()) if entries == profile.entries => Decision::Answer(UserAnswer::Unchanged),
+                Ok(()) if entries == profile.contacts.entries => Decision::Answer(UserAnswer::Unchanged),
                 Ok(()) => accept(UserEvent::ProfileSet(entries)),
                 Err(bad) => Decision::Answer(UserAnswer::BadProfile(bad.to_string())),
             },
-            UserRequest::Profile => Decision::Answer(UserAnswer::Profile(profile.entries.clone())),
+            UserRequest::Profile => Decision::Answer(UserAnswer::Profile(profile.contacts.entries.clone())),
             UserRequest::Answered => Decision::Answer(UserAnswer::Unchanged),
             UserRequest::Rooms => Decision::Answer(UserAnswer::Rooms(profile.rooms.iter().cloned().collect())),
         })

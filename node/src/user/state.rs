@@ -27,6 +27,14 @@ pub(crate) struct Profile {
     pub(crate) consent: Vec<ConsentRule>,
     /// The rooms in the user's event stream.
     pub(crate) rooms: BTreeSet<RoomUri>,
+    /// What concerns other people; a record of its own.
+    #[serde(skip)]
+    pub(crate) contacts: Contacts,
+}
+
+/// What a user and others have sent each other, and what it can be found by.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Contacts {
     /// Consent requests of others that wait for an answer, the oldest first.
     pub(crate) asked: Vec<Asked>,
     /// The user's own consent requests, the oldest first.
@@ -71,7 +79,7 @@ impl Profile {
             UserEvent::ConsentWithdrawn { requester, room } => self.forget_asked(requester, room.as_ref()),
             UserEvent::ConsentTold(told) => self.note_told(told),
             UserEvent::ConsentUndeliverable { target, room } => self.note_undeliverable(target, room.as_ref()),
-            UserEvent::ProfileSet(entries) => self.entries.clone_from(entries),
+            UserEvent::ProfileSet(entries) => self.contacts.entries.clone_from(entries),
             UserEvent::RoomJoined(room) => {
                 self.rooms.insert(room.clone());
             }
@@ -128,10 +136,13 @@ impl UserState {
         let EntityId::User(user) = id else {
             return Err(NodeError::WrongEntity(id.to_string()));
         };
-        let profile = match reader.get(&keys::checkpoint(id))? {
+        let mut profile: Profile = match reader.get(&keys::checkpoint(id))? {
             Some(bytes) => decode(&bytes)?,
             None => Profile::default(),
         };
+        if let Some(bytes) = reader.get(&keys::contacts(id))? {
+            profile.contacts = decode(&bytes)?;
+        }
         let mut key_packages = BTreeMap::new();
         for (_, value) in read::prefix(reader, &keys::key_packages(id))? {
             let stored: StoredKeyPackage = decode(&value)?;
