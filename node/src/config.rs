@@ -341,8 +341,8 @@ pub struct DiscoveryConfig {
     pub results_max: usize,
     /// Characters that a search for a part of a name or profile must have.
     pub partial_chars_min: usize,
-    /// Users whose profiles one search for a part looks at, in each shard.
-    pub partial_users_max: usize,
+    /// Users whose profiles one search looks at in each shard: all, for a part; those of one term, otherwise.
+    pub profiles_max: usize,
     /// Queries of one provider in a minute, at each node; 0 switches the limit off.
     pub queries_per_minute_per_provider: u32,
 }
@@ -385,7 +385,7 @@ impl Default for DiscoveryConfig {
             ],
             results_max: 20,
             partial_chars_min: 3,
-            partial_users_max: 100_000,
+            profiles_max: 10_000,
             queries_per_minute_per_provider: 600,
         }
     }

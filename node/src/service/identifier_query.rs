@@ -116,7 +116,7 @@ async fn search(
         domain: domain.clone(),
         query: query.clone(),
         limit: config.results_max,
-        profiles_max: config.partial_users_max,
+        profiles_max: config.profiles_max,
     };
     let found: Vec<Found> = scan::everywhere(hub, scan).await?;
     let more = found.iter().any(|found| found.more);

@@ -43,7 +43,7 @@ pub(crate) enum Scan {
         query: IdentifierRequest,
         /// Users to name.
         limit: usize,
-        /// Profiles to look at where there is no term to look up.
+        /// Profiles to look at.
         profiles_max: usize,
     },
 }
@@ -94,10 +94,18 @@ pub(crate) async fn everywhere<T: DeserializeOwned + Send + 'static>(
 }
 
 /// Reads at the node that leads the shard, after making sure that it does. Gives the encoded answer.
-pub(crate) async fn answer(hub: &Hub, scan: &Scan) -> Result<Vec<u8>, FormatError> {
+pub(crate) async fn answer(hub: &Arc<Hub>, scan: &Scan) -> Result<Vec<u8>, FormatError> {
     if hub.cluster().read_barrier(scan.shard()).await.is_err() {
         return encode(&Err::<(), _>(AskError::Unavailable));
     }
+    // It may look at many records: not on a thread that serves requests.
+    let (hub, scan) = (Arc::clone(hub), scan.clone());
+    let read = tokio::task::spawn_blocking(move || read(&hub, &scan));
+    read.await
+        .unwrap_or_else(|error| encode(&Err::<(), _>(AskError::Internal(error.to_string()))))
+}
+
+fn read(hub: &Hub, scan: &Scan) -> Result<Vec<u8>, FormatError> {
     let reader = hub.cluster().reader(scan.shard());
     match scan {
         Scan::Reports { after, limit, .. } => encode(&logged(
@@ -161,13 +169,14 @@ fn users(
     match elements.iter().find_map(discovery::term_of) {
         Some(term) => {
             let prefix = keys::found_by(&term, "");
-            each(reader, &prefix, usize::MAX, |key, _| {
+            let looked_at_all = each(reader, &prefix, profiles_max, |key, _| {
                 let user = std::str::from_utf8(&key[prefix.len()..]).unwrap_or_default();
                 match reader.get(&keys::findable(user))? {
                     Some(entries) => consider(&mut found, domain, elements, user, &entries, limit),
                     None => Ok(true),
                 }
             })?;
+            found.more |= !looked_at_all;
         }
         None => {
             let looked_at_all = each(reader, keys::FINDABLE, profiles_max, |key, entries| {

@@ -428,3 +428,126 @@ async fn protocol_5_5_a_follower_receives_the_frank_and_the_time_of_the_answer()
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }
+
+/// What gateways get wrong.
+#[tokio::test]
+async fn requests_of_gateways_that_make_no_sense_change_nothing() {
+    use reqwest::Method;
+    let world = crate::world();
+    let hub = world.hub("a.example").await;
+    let alice = hub.client("alice", "ClientA1", 0).await;
+    let me = "mimi%3A%2F%2Fa.example%2Fu%2Falice";
+    let call = async |method: Method, path: String, body: serde_json::Value| {
+        let request = hub.local(method, &path).header("content-type", "application/json");
+        hub.call(request.body(body.to_string())).await
+    };
+    let field = |source: &str, name: &str, value: &str| {
+        serde_json::json!({"fields": [
+            {"source": source, "name": name, "value": value, "search": "exact", "shown": true},
+        ]})
+    };
+    let bob = "mimi://b.example/u/bob";
+    let room = "mimi://a.example/r/x";
+    for (method, path, body, status, slug) in [
+        (
+            Method::PUT,
+            "profile",
+            field("oidc", "shoe_size", "44"),
+            422,
+            "bad-profile",
+        ),
+        (Method::PUT, "profile", field("oidc", "name", ""), 422, "bad-profile"),
+        (
+            Method::PUT,
+            "profile",
+            field("ldap", "name", "Alice"),
+            400,
+            "malformed-body",
+        ),
+        (
+            Method::PUT,
+            "consent",
+            serde_json::json!({"allow": true, "notify": true}),
+            400,
+            "malformed-body",
+        ),
+        (
+            Method::PUT,
+            "consent",
+            serde_json::json!({"requester": bob, "allow": true, "keyPackages": true}),
+            400,
+            "malformed-body",
+        ),
+        (
+            Method::PUT,
+            "consent",
+            serde_json::json!({"requester": bob, "room": room, "allow": true, "notify": true, "keyPackages": true}),
+            400,
+            "malformed-body",
+        ),
+        (
+            Method::POST,
+            "consentRequests",
+            serde_json::json!({"target": bob, "cancel": true}),
+            404,
+            "no-such-request",
+        ),
+        (
+            Method::POST,
+            "consentRequests",
+            serde_json::json!({"target": "mimi://a.example/u/alice"}),
+            400,
+            "malformed-body",
+        ),
+    ] {
+        let answer = call(method, format!("/users/{me}/{path}"), body.clone()).await;
+        assert_eq!(answer.status, status, "{path} {body}");
+        answer.expect_problem(status, slug);
+    }
+    let view = alice.gateway().consent(&user("a.example", "alice")).await.unwrap();
+    assert!(view.sent.is_empty() && view.requests.is_empty());
+    let unknown = alice.gateway().consent(&user("a.example", "nobody")).await;
+    assert!(matches!(unknown, Err(OpsError::Refused { .. })), "{unknown:?}");
+    for query in ["limit=0", "limit=101", "after=%21", "other=1"] {
+        let answer = hub
+            .call(hub.local(Method::GET, &format!("/abuseReports?{query}")))
+            .await;
+        assert_eq!(answer.status, 400, "{query}");
+    }
+}
+
+/// The reports of rooms in all shards, led by several nodes, come in the order of time, in pages, each once.
+#[tokio::test]
+async fn protocol_5_9_moderators_see_the_reports_of_all_shards_in_pages() {
+    let world = crate::world();
+    let nodes = world.nodes("a.example", 3, "").await;
+    let me = user("a.example", "alice");
+    let mut alice = nodes[0].client("alice", "ClientA1", 0).await;
+    let mut reported = Vec::new();
+    for number in 0..7 {
+        let room = room("a.example", &format!("room{number}"));
+        alice.create_room(&room, "Room").await.unwrap();
+        alice.report_abuse(&room, &me, "nothing", Vec::new()).await.unwrap();
+        reported.push(room);
+    }
+    for node in &nodes {
+        let mut seen = Vec::new();
+        let mut after: Option<String> = None;
+        loop {
+            let page = node.gateway().abuse_reports(after.as_deref(), 3).await.unwrap();
+            assert!(page.reports.len() <= 3);
+            seen.extend(page.reports.into_iter().map(|report| report.room));
+            after = page.next;
+            if after.is_none() {
+                break;
+            }
+        }
+        assert_eq!(seen, reported);
+    }
+    // Several nodes share the franking keys in a file: one does not change them for the others.
+    let refused = nodes[0].gateway().rotate_franking_key().await;
+    assert!(
+        matches!(refused, Err(OpsError::Refused { status: 409, .. })),
+        "{refused:?}"
+    );
+}
