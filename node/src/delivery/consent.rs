@@ -7,7 +7,7 @@ use http::StatusCode;
 use mimi_hub_proto::uri::{ProviderDomain, UserUri};
 use mimi_hub_proto::{ConsentChange, ConsentEntry, tls};
 use serde_bytes::ByteBuf;
-use tracing::info;
+use tracing::{info, warn};
 
 use super::destination::Attempt;
 use crate::command::{Event, OutboxCursor};
@@ -61,6 +61,11 @@ fn next(
 ) -> Result<(u64, Option<ConsentSent>), NodeError> {
     let reader = hub.cluster().reader(hub.shard_of(id));
     let events = read::events_after(&reader, id, cursor.confirmed_seq, EVENTS_MAX)?;
+    let first = events.first().map_or(cursor.last_seq + 1, |event| event.seq);
+    if first > cursor.confirmed_seq + 1 {
+        let (from, until) = (cursor.confirmed_seq + 1, first - 1);
+        warn!(%id, %to, from, until, "a destination has fallen behind the retention limit: it does not receive these events");
+    }
     let whole = events.len() == EVENTS_MAX;
     let mut last_seq = cursor.last_seq;
     for event in events.into_iter().take_while(|event| event.seq <= cursor.last_seq) {
