@@ -7,7 +7,6 @@ use mimi_hub_proto::components::{
     ComponentsList, FRANK_AAD, FRANKING_AGENT, PARTICIPANT_LIST, ParticipantListData, ParticipantListUpdate,
     ROLES_LIST, SAFE_AAD, UserRolePair,
 };
-use mimi_hub_proto::content::{ContentExtensions, Disposition, MimiContent, NestedPart, Part};
 use mimi_hub_proto::mls::{self as wire, ApplicationMessage, CommitMessage, MlsMessage, ProposalMessage};
 use mimi_hub_proto::policy::RoomPolicy;
 use mimi_hub_proto::uri::{RoomUri, UserUri};
@@ -26,7 +25,6 @@ use openmls::prelude::{
 };
 use openmls_basic_credential::SignatureKeyPair;
 use openmls_rust_crypto::OpenMlsRustCrypto;
-use openmls_traits::random::OpenMlsRand as _;
 use tls_codec::{Deserialize as _, Serialize as _};
 
 pub(crate) const SUITE: Ciphersuite = Ciphersuite::MLS_128_DHKEMX25519_AES128GCM_SHA256_Ed25519;
@@ -389,7 +387,7 @@ impl Client {
 
     /// A text with its sender and room in it, and its franking tag beside it. Gives the content, too.
     pub(crate) fn franked_message(&mut self, room: &RoomUri, text: &str) -> (ApplicationMessage, Vec<u8>) {
-        let content = content_of(self.user(), room, text);
+        let content = super::content::content_of(self.user(), room, text);
         let tag = crate::mls::crypto::hmac_sha256(&content.salt, &content.encode()).unwrap();
         let message = self.message_with_tag(tag, &content.encode());
         (message, content.encode())
@@ -528,26 +526,6 @@ fn join_config() -> MlsGroupJoinConfig {
         .use_ratchet_tree_extension(false)
         .max_past_epochs(8)
         .build()
-}
-
-/// A text message that names its sender and its room.
-pub(crate) fn content_of(sender: &UserUri, room: &RoomUri, text: &str) -> MimiContent {
-    MimiContent {
-        salt: crate::mls::crypto::provider().random_array().unwrap(),
-        replaces: None,
-        topic_id: Vec::new(),
-        expires: None,
-        in_reply_to: None,
-        extensions: ContentExtensions::for_franking(sender.as_str(), room.as_str()),
-        nested_part: NestedPart {
-            disposition: Disposition::RENDER,
-            language: String::new(),
-            part: Part::Single {
-                content_type: "text/plain;charset=utf-8".to_owned(),
-                content: text.as_bytes().to_vec(),
-            },
-        },
-    }
 }
 
 fn components(participants: &[(UserUri, u32)]) -> Components {

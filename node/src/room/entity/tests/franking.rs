@@ -21,7 +21,8 @@ use crate::room::event::RoomEvent;
 use crate::room::fan_out;
 use crate::room::franking::{Unproven, Verdict};
 use crate::room::report::{OPEN_REPORTS_MAX, ReportRefusal};
-use crate::testing::client::{Client, content_of};
+use crate::testing::client::Client;
+use crate::testing::content::content_of;
 use crate::testing::entity::{Asked, Driven};
 use crate::testing::roles::{ADMIN, MEMBER, SILENT};
 
