@@ -66,6 +66,9 @@ pub struct Config {
     /// `[consent]`
     #[serde(default)]
     pub consent: ConsentConfig,
+    /// `[discovery]`
+    #[serde(default)]
+    pub discovery: DiscoveryConfig,
     /// `[log]`
     #[serde(default)]
     pub log: LogConfig,
@@ -365,11 +368,89 @@ impl Default for RetentionConfig {
 }
 
 /// Who may fetch a user's KeyPackages.
-#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ConsentConfig {
     /// The answer for a requester that no rule of the user speaks of.
     pub default: ConsentDefault,
+    /// Where the default is no: is consent implied for users of this provider?
+    pub same_provider: bool,
+    /// Where the default is no: is consent implied for who is in a room together with the user? Rooms hosted here count; of
+    /// others this provider does not know who is in them.
+    pub shared_room: bool,
+    /// Are other providers told that a user is unknown or deleted? If not, they hear that it does not consent.
+    pub tell_unknown: bool,
+}
+
+impl Default for ConsentConfig {
+    fn default() -> Self {
+        Self {
+            default: ConsentDefault::default(),
+            same_provider: false,
+            shared_room: false,
+            tell_unknown: true,
+        }
+    }
+}
+
+/// Who may find users by what.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct DiscoveryConfig {
+    /// By what other providers may search; nothing switches the search off.
+    pub search: Vec<SearchBy>,
+    /// Users that one answer names. A query that more users match is answered that it must be more exact.
+    pub results_max: usize,
+    /// Characters that a search for a part of a name or profile must have.
+    pub partial_chars_min: usize,
+    /// Users whose profiles one search looks at in each shard: all, for a part; those of one term, otherwise.
+    pub profiles_max: usize,
+    /// Queries of one provider in a minute, at each node; 0 switches the limit off.
+    pub queries_per_minute_per_provider: u32,
+}
+
+/// Values of `discovery.search`: the draft's search types.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum SearchBy {
+    /// A handle URI.
+    Handle,
+    /// A nickname.
+    Nick,
+    /// An address.
+    Email,
+    /// A telephone number.
+    Phone,
+    /// A part of a name.
+    PartialName,
+    /// A part of any field.
+    WholeProfile,
+    /// A claim.
+    OidcStdClaim,
+    /// A property.
+    VcardField,
+}
+
+impl Default for DiscoveryConfig {
+    fn default() -> Self {
+        use SearchBy::{Email, Handle, Nick, OidcStdClaim, PartialName, Phone, VcardField, WholeProfile};
+        Self {
+            search: vec![
+                Handle,
+                Nick,
+                Email,
+                Phone,
+                PartialName,
+                WholeProfile,
+                OidcStdClaim,
+                VcardField,
+            ],
+            results_max: 20,
+            partial_chars_min: 3,
+            profiles_max: 10_000,
+            queries_per_minute_per_provider: 600,
+        }
+    }
 }
 
 /// Values of `consent.default`.

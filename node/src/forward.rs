@@ -22,6 +22,7 @@ use crate::hub::Hub;
 use crate::repair;
 use crate::service;
 use crate::service::events::{self, Readable, ShardRead};
+use crate::service::scan::{self, Scan};
 
 /// How often an ask is sent: to the leader that is known at first, and to whoever follows it.
 const ATTEMPTS_MAX: usize = 3;
@@ -73,6 +74,8 @@ pub(crate) enum Asked {
     Checksum(u32),
     /// The node's replica of a shard differs from those of the majority.
     Differs(u32),
+    /// What stands in a shard across its entities.
+    Scan(Scan),
 }
 
 impl Hub {
@@ -146,6 +149,11 @@ impl Hub {
             }
         }
         answer
+    }
+
+    /// Reads across the entities of a shard, at the node that leads it. `T` is what the kind of scan gives.
+    pub(crate) async fn scan<T: DeserializeOwned>(self: &Arc<Self>, scan: &Scan) -> Result<T, AskError> {
+        self.at_leader(scan.shard(), &Asked::Scan(scan.clone())).await
     }
 
     /// Asks the node that leads a shard, for as long as it does: one that hangs is not waited for when another has taken over.
@@ -279,6 +287,7 @@ impl Hub {
                 self.cluster().transfer(ShardId(shard), to);
                 encode(&Ok::<_, AskError>(()))
             }
+            Asked::Scan(scan) => scan::answer(self, &scan).await,
             Asked::Entity { id, hash, request } => match &id {
                 EntityId::Room(_) => self.answer_as(self.rooms(), &id, hash, &request).await,
                 EntityId::Followed(_) => self.answer_as(self.followed(), &id, hash, &request).await,

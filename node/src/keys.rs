@@ -8,9 +8,15 @@
 //! <kind> <len:u16> <uri> t                       events that trims have spared until the next checkpoint
 //! <kind> <len:u16> <uri> d <sha-256>             request hash -> seq of the event that answered it
 //! <kind> <len:u16> <uri> c                       checkpoint (hosted rooms), profile (users)
+//! <kind> <len:u16> <uri> p                       consent among users, and the profile that they are found by (users)
 //! <kind> <len:u16> <uri> m <user>                ranges of events a local user may read (rooms)
 //! <kind> <len:u16> <uri> k <ref>                 a stored KeyPackage (users), one that a Welcome is expected for (followed rooms)
 //! <kind> <len:u16> <uri> x <ref>                 a KeyPackage that has been given out (users)
+//! <kind> <len:u16> <uri> a <seq:u64>             an abuse report that waits for the moderators: its time (hosted rooms)
+//! <kind> <len:u16> <uri> b <seq:u64>             the report itself
+//! a <ms:u64> <kind> <len:u16> <uri> <seq:u64>    the same reports, by time
+//! i <term> <user>                                a user that can be found by this term (see `user::discovery`)
+//! n <user>                                       the profile of a user that can be found
 //! o <kind> <len:u16> <uri> <destination>         outbox cursor: what a destination has, what it should have
 //! ```
 
@@ -70,6 +76,10 @@ pub(crate) fn checkpoint(entity: &EntityId) -> Vec<u8> {
     record(entity, b'c', &[])
 }
 
+pub(crate) fn contacts(entity: &EntityId) -> Vec<u8> {
+    record(entity, b'p', &[])
+}
+
 pub(crate) fn reader(entity: &EntityId, user: &str) -> Vec<u8> {
     record(entity, b'm', user.as_bytes())
 }
@@ -92,6 +102,42 @@ pub(crate) fn given_key_package(entity: &EntityId, reference: &[u8]) -> Vec<u8> 
 
 pub(crate) fn given_key_packages(entity: &EntityId) -> Vec<u8> {
     record(entity, b'x', &[])
+}
+
+pub(crate) fn open_report(entity: &EntityId, seq: u64) -> Vec<u8> {
+    record(entity, b'a', &seq.to_be_bytes())
+}
+
+pub(crate) fn open_reports(entity: &EntityId) -> Vec<u8> {
+    record(entity, b'a', &[])
+}
+
+pub(crate) fn report(entity: &EntityId, seq: u64) -> Vec<u8> {
+    record(entity, b'b', &seq.to_be_bytes())
+}
+
+/// All reports of a shard's rooms stand together, the oldest first.
+pub(crate) const REPORTS: &[u8] = b"a";
+
+pub(crate) fn report_by_time(entity: &EntityId, at_ms: u64, seq: u64) -> Vec<u8> {
+    let mut key = REPORTS.to_vec();
+    key.extend_from_slice(&at_ms.to_be_bytes());
+    key.push(entity.kind());
+    push_name(&mut key, entity.name().as_bytes());
+    key.extend_from_slice(&seq.to_be_bytes());
+    key
+}
+
+/// The users that can be found by a term: the terms of a shard's users stand together.
+pub(crate) fn found_by(term: &[u8], user: &str) -> Vec<u8> {
+    [b"i", term, user.as_bytes()].concat()
+}
+
+/// The profiles of all users of a shard that can be found stand together.
+pub(crate) const FINDABLE: &[u8] = b"n";
+
+pub(crate) fn findable(user: &str) -> Vec<u8> {
+    [FINDABLE, user.as_bytes()].concat()
 }
 
 /// All outbox cursors of a shard stand together, so that a new leader finds its work in one scan.

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use mimi_hub_cluster::{Cluster, FORMAT, MetaCommand, MetaError};
+use mimi_hub_cluster::{Cluster, FORMAT, MetaCommand, MetaError, MetaState};
 use mimi_hub_proto::uri::ProviderDomain;
 use tokio::time::{Instant, sleep};
 use tracing::{info, warn};
@@ -14,8 +14,8 @@ use crate::config::NodeConfig;
 use crate::error::NodeError;
 use crate::forward::Asked;
 use crate::hub::Hub;
-use crate::mls::hub_keys::HubKeys;
-use crate::mls::seal::SealKey;
+use crate::mls::hub_keys::{HubKeys, HubKeysError};
+use crate::mls::seal::{SealError, SealKey};
 
 /// Between two looks at the meta state.
 const POLL: Duration = Duration::from_millis(50);
@@ -50,6 +50,66 @@ pub(crate) async fn shared_keys(
         }
         sleep(POLL).await;
     }
+}
+
+/// Takes over the franking keys whenever the nodes have agreed on new ones.
+pub(crate) async fn follow_keys(hub: Arc<Hub>, seal: SealKey) {
+    let mut seen = None;
+    loop {
+        let changed = |state: &Arc<MetaState>| Some(state.keys_version) != seen;
+        let Ok(state) = hub.cluster().meta_when(changed).await else {
+            return;
+        };
+        seen = Some(state.keys_version);
+        let opened = seal.open(&state.keys).map_err(NodeError::from);
+        let keys = opened.and_then(|bytes| Ok(HubKeys::from_bytes(&bytes, hub.config().primary_domain())?));
+        match keys {
+            Ok(keys) => hub.keys().take_franking(&keys),
+            Err(error) => warn!(%error, "the keys that the nodes have agreed on cannot be used here"),
+        }
+    }
+}
+
+/// Makes a new franking key for all nodes, which stamps from now on. Gives its number.
+pub(crate) async fn rotate_franking(hub: &Arc<Hub>) -> Result<u64, RotateError> {
+    let Some(config) = &hub.config().cluster else {
+        let there = Arc::clone(hub);
+        let rotated = tokio::task::spawn_blocking(move || there.keys().rotate_franking());
+        return Ok(rotated
+            .await
+            .map_err(|error| RotateError::Broken(error.to_string()))??);
+    };
+    let seal = SealKey::read(&config.seal_key)?;
+    let against = hub.cluster().meta().unwrap_or_default().keys_version;
+    let (bytes, newest) = hub.keys().rotated_bytes()?;
+    let keys = seal.seal(&bytes)?;
+    hub.change_cluster(MetaCommand::Keys { against, keys }).await??;
+    // From here on every node takes it over; this one has to have it before it says so.
+    let until = Instant::now() + CHANGE_MAX;
+    while hub.keys().franking().newest_id() < newest && Instant::now() < until {
+        sleep(POLL).await;
+    }
+    Ok(newest)
+}
+
+/// Why the franking key is not replaced.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum RotateError {
+    /// The keys, or their file.
+    #[error(transparent)]
+    Keys(#[from] HubKeysError),
+    /// The key under which the nodes keep them.
+    #[error(transparent)]
+    Seal(#[from] SealError),
+    /// The nodes do not agree on it.
+    #[error(transparent)]
+    Refused(#[from] MetaError),
+    /// Nobody leads the meta group.
+    #[error(transparent)]
+    Ask(#[from] AskError),
+    /// It has stopped half way.
+    #[error("the rotation has stopped: {0}")]
+    Broken(String),
 }
 
 /// Says what this node is, whenever the cluster knows it differently.

@@ -46,14 +46,22 @@ use http_client::HttpClients;
 pub(crate) enum Endpoint {
     /// `/groupInfo/{roomId}`
     GroupInfo,
+    /// `/identifierQuery/{domain}`
+    IdentifierQuery,
     /// `/keyMaterial/{targetUser}`
     KeyMaterial,
     /// `/notify/{roomId}`
     Notify,
+    /// `/reportAbuse/{roomId}`
+    ReportAbuse,
+    /// `/requestConsent/{targetUser}`
+    RequestConsent,
     /// `/submitMessage/{roomId}`
     SubmitMessage,
     /// `/update/{roomId}`
     Update,
+    /// `/updateConsent/{requesterUser}`
+    UpdateConsent,
 }
 
 /// What a provider answered; any status.
@@ -193,17 +201,21 @@ impl PeerClient {
 }
 
 impl Endpoint {
-    const ALL: [Self; 5] = [
+    const ALL: [Self; 9] = [
         Self::GroupInfo,
+        Self::IdentifierQuery,
         Self::KeyMaterial,
         Self::Notify,
+        Self::ReportAbuse,
+        Self::RequestConsent,
         Self::SubmitMessage,
         Self::Update,
+        Self::UpdateConsent,
     ];
 
     /// Where `directory` has this endpoint for `parameter`.
     fn url(self, directory: &Directory, parameter: &str) -> Result<Url, PeerError> {
-        let text = self.template(directory).expand(parameter);
+        let text = self.template(directory).ok_or(PeerError::NotOffered)?.expand(parameter);
         let url = Url::parse(&text).ok().filter(|url| {
             // User information would become an Authorization header.
             url.scheme() == "https" && url.has_host() && url.username().is_empty() && url.password().is_none()
@@ -213,13 +225,17 @@ impl Endpoint {
         })
     }
 
-    fn template(self, directory: &Directory) -> &UrlTemplate {
+    fn template(self, directory: &Directory) -> Option<&UrlTemplate> {
         match self {
-            Self::GroupInfo => &directory.group_info,
-            Self::KeyMaterial => &directory.key_material,
-            Self::Notify => &directory.notify,
-            Self::SubmitMessage => &directory.submit_message,
-            Self::Update => &directory.update,
+            Self::GroupInfo => Some(&directory.group_info),
+            Self::IdentifierQuery => directory.identifier_query.as_ref(),
+            Self::KeyMaterial => Some(&directory.key_material),
+            Self::Notify => Some(&directory.notify),
+            Self::ReportAbuse => directory.report_abuse.as_ref(),
+            Self::RequestConsent => directory.request_consent.as_ref(),
+            Self::SubmitMessage => Some(&directory.submit_message),
+            Self::Update => Some(&directory.update),
+            Self::UpdateConsent => directory.update_consent.as_ref(),
         }
     }
 }

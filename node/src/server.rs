@@ -156,6 +156,9 @@ pub async fn run(config: Config, sockets: Sockets, shutdown: impl Future<Output 
             watching.spawn(repair::watch(Arc::clone(&hub), interval));
         }
         watching.spawn(members::announce(Arc::clone(&hub), config));
+        if let Some(seal) = seal {
+            watching.spawn(members::follow_keys(Arc::clone(&hub), seal));
+        }
     }
     let listeners = [Some(&federation_tls), Some(&local_tls), admin_tls.as_ref()];
     let listeners = listeners.into_iter().flatten().cloned().collect();

@@ -22,6 +22,7 @@ use crate::followed::event::FollowedEvent;
 use crate::keys;
 use crate::machine::AppliedEvent;
 use crate::room::event::RoomEvent;
+use crate::user::discovery;
 use crate::user::event::UserEvent;
 use crate::user::state::Profile;
 
@@ -53,7 +54,14 @@ fn applied_event(accepted: Accepted) -> AppliedEvent {
             event.joined(),
         ),
         Event::Followed(event) => (Vec::new(), event.joined()),
-        Event::User(_) => (Vec::new(), &[][..]),
+        Event::User(event) => (
+            event
+                .destination()
+                .map(|domain| domain.as_str().to_owned())
+                .into_iter()
+                .collect(),
+            &[][..],
+        ),
     };
     if !joined.is_empty() {
         destinations.push(LOCAL.to_owned());
@@ -87,6 +95,22 @@ fn apply_accepted(txn: &mut ShardTxn<'_>, accepted: &Accepted, command: &[u8]) -
                 head.checkpoint_seq = seq;
                 drop_spared(txn, entity)?;
             }
+            match event {
+                RoomEvent::AbuseReported(report) => {
+                    txn.put(&keys::open_report(entity, seq), encode(&report.at_ms)?);
+                    txn.put(&keys::report(entity, seq), encode(report)?);
+                    txn.put(
+                        &keys::report_by_time(entity, report.at_ms, seq),
+                        encode(&(entity, seq))?,
+                    );
+                }
+                RoomEvent::AbuseReportClosed { seq, at_ms } => {
+                    txn.delete(&keys::open_report(entity, *seq));
+                    txn.delete(&keys::report(entity, *seq));
+                    txn.delete(&keys::report_by_time(entity, *at_ms, *seq));
+                }
+                _ => {}
+            }
             if event.changes_state() {
                 txn.put(&keys::state_mark(entity, seq), []);
             }
@@ -114,7 +138,12 @@ fn apply_accepted(txn: &mut ShardTxn<'_>, accepted: &Accepted, command: &[u8]) -
             }
             change_readers(txn, accepted, event.joined(), event.left())?;
         }
-        Event::User(event) => apply_user(txn, entity, event)?,
+        Event::User(event) => {
+            apply_user(txn, entity, event)?;
+            if let Some(destination) = event.destination() {
+                extend_outbox(txn, entity, destination.as_str(), seq)?;
+            }
+        }
     }
 
     if let Some(hash) = &accepted.request {
@@ -137,8 +166,8 @@ fn apply_user(txn: &mut ShardTxn<'_>, entity: &EntityId, event: &UserEvent) -> R
                 txn.put(&keys::key_package(entity, &package.reference), encode(package)?);
             }
         }
-        UserEvent::KeyPackagesClaimed(packages) => {
-            for package in packages {
+        UserEvent::KeyPackagesClaimed(_) | UserEvent::ConsentSent(_) => {
+            for package in event.given() {
                 txn.delete(&keys::key_package(entity, &package.reference));
                 txn.put(
                     &keys::given_key_package(entity, &package.reference),
@@ -155,10 +184,34 @@ fn apply_user(txn: &mut ShardTxn<'_>, entity: &EntityId, event: &UserEvent) -> R
         | UserEvent::ClientAdded(_)
         | UserEvent::ConsentSet(_)
         | UserEvent::RoomJoined(_)
-        | UserEvent::RoomForgotten(_) => {}
+        | UserEvent::RoomForgotten(_)
+        | UserEvent::ConsentAsked(_)
+        | UserEvent::ConsentWithdrawn { .. }
+        | UserEvent::ConsentTold(_)
+        | UserEvent::ConsentUndeliverable { .. }
+        | UserEvent::ProfileSet(_) => {}
     }
     let mut profile: Profile = read(txn, &keys::checkpoint(entity))?.unwrap_or_default();
+    profile.contacts = read(txn, &keys::contacts(entity))?.unwrap_or_default();
+    let contacts_before = profile.contacts.clone();
+    if matches!(event, UserEvent::ProfileSet(_) | UserEvent::Deleted { .. }) {
+        for term in discovery::terms(&profile.contacts.entries) {
+            txn.delete(&keys::found_by(&term, entity.name()));
+        }
+        txn.delete(&keys::findable(entity.name()));
+    }
     profile.apply(event);
+    if let UserEvent::ProfileSet(entries) = event
+        && discovery::can_be_found(entries)
+    {
+        for term in discovery::terms(entries) {
+            txn.put(&keys::found_by(&term, entity.name()), []);
+        }
+        txn.put(&keys::findable(entity.name()), encode(entries)?);
+    }
+    if profile.contacts != contacts_before {
+        txn.put(&keys::contacts(entity), encode(&profile.contacts)?);
+    }
     txn.put(&keys::checkpoint(entity), encode(&profile)?);
     Ok(())
 }

@@ -3,7 +3,7 @@
 
 use crate::mls::{CipherSuite, Credential, SignaturePublicKey, sign_content};
 use crate::tls::{encode, tls_struct};
-use crate::uri::{RoomUri, UserUri};
+use crate::uri::{ProviderDomain, RoomUri, UserUri};
 
 /// The octets of an HMAC-SHA256, and so of a `franking_tag` and a `server_frank`.
 pub const SERVER_FRANK_LEN: usize = 32;
@@ -30,6 +30,21 @@ tls_struct!(FrankingAgentData {
     franking_signature_key,
     credential
 });
+
+impl FrankingAgentData {
+    /// The agent of a room that the provider of this domain hosts: a basic credential with the provider's URI.
+    pub fn of_hub(domain: &ProviderDomain, franking_signature_key: SignaturePublicKey) -> Self {
+        FrankingAgentData {
+            franking_signature_key,
+            credential: Credential::basic(format!("mimi://{domain}").into_bytes()),
+        }
+    }
+
+    /// "the domain name in the `franking_agent.credential` corresponds to the domain of the Hub"
+    pub fn is_of(&self, domain: &ProviderDomain) -> bool {
+        *self == Self::of_hub(domain, self.franking_signature_key.clone())
+    }
+}
 
 /// The hub's stamp on an accepted message.
 #[derive(Debug, Clone, PartialEq, Eq)]

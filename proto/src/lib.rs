@@ -10,13 +10,16 @@
 //!
 //! Where the drafts leave a choice, `SPEC_NOTES.md` says which one this crate makes, and why.
 
+mod abuse_report;
 pub mod components;
+mod consent;
 pub mod content;
 mod credential;
 mod directory;
 mod error;
 mod franking;
 mod group_info;
+mod identifier_query;
 mod key_material;
 pub mod mls;
 mod notify;
@@ -28,6 +31,8 @@ pub mod tls;
 mod update;
 pub mod uri;
 
+pub use abuse_report::{AbuseReport, AbuseType, AbusiveMessage, MAX_ABUSE_NOTE_LEN, MAX_ABUSIVE_MESSAGES};
+pub use consent::{ConsentChange, ConsentEntry, ConsentOperation, ConsentScope};
 pub use credential::ClientIdentity;
 pub use directory::{Directory, UrlTemplate, WELL_KNOWN_DIRECTORY};
 pub use error::{Error, UriFault};
@@ -35,6 +40,10 @@ pub use franking::{Frank, FrankAad, FrankingAgentData, FrankingIntegrityTbs, SER
 pub use group_info::{
     GroupInfoCode, GroupInfoRatchetTreeTbe, GroupInfoRequest, GroupInfoRequestTbs, GroupInfoResponse,
     GroupInfoResponseTbs, PendingProposal,
+};
+pub use identifier_query::{
+    FieldSource, IdentifierQueryCode, IdentifierRequest, IdentifierResponse, MAX_FIELD_LEN, MAX_QUERY_ELEMENTS,
+    ProfileField, QueryElement, SearchIdentifierType, SearchType, UserProfile,
 };
 pub use key_material::{
     ClientKeyMaterial, ClientKeyMaterialOutcome, KeyMaterialClientCode, KeyMaterialRequest, KeyMaterialRequestTbs,

@@ -38,6 +38,7 @@ struct Room {
     state: RoomState,
     public_group: PublicGroup,
     domain: ProviderDomain,
+    keys: HubKeys,
 }
 
 impl Room {
@@ -71,6 +72,7 @@ impl Room {
             state,
             public_group,
             domain,
+            keys,
         }
     }
 }
@@ -121,7 +123,9 @@ fn message(criterion: &mut Criterion) {
         let request = room.group.message();
         benches.bench_function(BenchmarkId::new("decide", members), |bencher| {
             bencher.iter(|| {
-                decide_message(&room.state, &room.domain, &|_| true, black_box(&request)).expect("an accepted message")
+                decide_message(&room.state, &room.keys, 0, &room.domain, &|_| true, black_box(&request))
+                    .expect("a decision")
+                    .expect("an accepted message")
             });
         });
     }

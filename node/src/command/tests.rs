@@ -9,9 +9,13 @@ use serde_bytes::ByteBuf;
 use super::*;
 use crate::mls::store::StoredGroup;
 use crate::room::event::{ClaimedKeyPackage, CommitAccepted, FrankRecord, WelcomeAccepted};
+use crate::room::franking::{Unproven, Verdict};
+use crate::room::report::{ReportRecord, ReportedMessage};
 use crate::room::state::Checkpoint;
+use crate::user::consent::{Asked, ConsentSent, Sent, SentEffect, Told};
+use crate::user::discovery::{Entry, Searchable, Source};
 use crate::user::event::{ConsentRule, GivenKeyPackage, StoredKeyPackage};
-use crate::user::state::Profile;
+use crate::user::state::{Contacts, Profile};
 
 fn room() -> EntityId {
     EntityId::Room("mimi://a.example/r/clubhouse".parse().unwrap())
@@ -112,7 +116,41 @@ fn room_events() -> Vec<(&'static str, RoomEvent)> {
             },
         ),
         ("room-checkpoint", RoomEvent::Checkpoint(checkpoint())),
+        ("room-abuse-reported", RoomEvent::AbuseReported(Box::new(report()))),
+        (
+            "room-abuse-report-closed",
+            RoomEvent::AbuseReportClosed {
+                seq: 299,
+                at_ms: 1_700_000_000_000,
+            },
+        ),
     ]
+}
+
+fn report() -> ReportRecord {
+    let message = |verdict| ReportedMessage {
+        content: bytes(0x30),
+        accepted_timestamp: 1_600_000_000_123,
+        frank: FrankRecord {
+            server_frank: [0xee; 32],
+            ciphersuite: 1,
+            integrity_signature: bytes(0x40),
+        },
+        verdict,
+    };
+    ReportRecord {
+        room: "mimi://a.example/r/clubhouse".parse().unwrap(),
+        source: b_example(),
+        reporter: Some("mimi://b.example/u/bob".parse().unwrap()),
+        alleged_abuser: alice(),
+        reason_code: 0,
+        note: "insults".to_owned(),
+        messages: vec![
+            message(Verdict::Proven),
+            message(Verdict::NotProven(Unproven::WrongSignature)),
+        ],
+        at_ms: 1_700_000_000_000,
+    }
 }
 
 fn followed_events() -> Vec<(&'static str, FollowedEvent)> {
@@ -183,7 +221,74 @@ fn user_events() -> Vec<(&'static str, UserEvent)> {
             "user-room-forgotten",
             UserEvent::RoomForgotten("mimi://b.example/r/2".parse().unwrap()),
         ),
+        ("user-consent-sent", UserEvent::ConsentSent(consent_sent())),
+        ("user-consent-asked", UserEvent::ConsentAsked(asked())),
+        (
+            "user-consent-withdrawn",
+            UserEvent::ConsentWithdrawn {
+                requester: bob(),
+                room: None,
+            },
+        ),
+        ("user-consent-told", UserEvent::ConsentTold(told())),
+        (
+            "user-consent-undeliverable",
+            UserEvent::ConsentUndeliverable {
+                target: bob(),
+                room: None,
+            },
+        ),
+        ("user-profile-set", UserEvent::ProfileSet(vec![profile_entry()])),
     ]
+}
+
+fn bob() -> UserUri {
+    "mimi://b.example/u/bob".parse().unwrap()
+}
+
+fn consent_sent() -> ConsentSent {
+    ConsentSent {
+        entry: bytes(13),
+        to: b_example(),
+        other: bob(),
+        room: None,
+        effect: SentEffect::Answers {
+            rule: consent(),
+            given: vec![GivenKeyPackage {
+                reference: bytes(14),
+                not_after_s: 90_000,
+            }],
+        },
+        at_ms: 1_700_000_000_000,
+    }
+}
+
+fn asked() -> Asked {
+    Asked {
+        requester: bob(),
+        room: Some("mimi://b.example/r/1".parse().unwrap()),
+        at_ms: 1_700_000_000_000,
+    }
+}
+
+fn told() -> Told {
+    Told {
+        target: bob(),
+        room: None,
+        granted: true,
+        key_packages: vec![bytes(15)],
+        at_ms: 1_700_000_000_000,
+    }
+}
+
+fn profile_entry() -> Entry {
+    Entry {
+        source: Source::Vcard,
+        name: "ORG".to_owned(),
+        value: "Sales".to_owned(),
+        search: Searchable::Partial,
+        shown: true,
+    }
 }
 
 fn consent() -> ConsentRule {
@@ -241,6 +346,17 @@ fn records() -> Vec<(&'static str, Vec<u8>)> {
         rooms: ["mimi://b.example/r/1".parse().unwrap()].into(),
         ..Profile::default()
     };
+    let contacts = Contacts {
+        asked: vec![asked()],
+        sent: vec![Sent {
+            target: bob(),
+            room: None,
+            at_ms: 1_700_000_000_000,
+            undeliverable: true,
+        }],
+        told: vec![told()],
+        entries: vec![profile_entry()],
+    };
     vec![
         ("record-head", encode(&head).unwrap()),
         (
@@ -256,6 +372,8 @@ fn records() -> Vec<(&'static str, Vec<u8>)> {
             encode(&ReadableRanges(vec![(1, Some(3)), (300, None)])).unwrap(),
         ),
         ("record-profile", encode(&profile).unwrap()),
+        ("record-contacts", encode(&contacts).unwrap()),
+        ("record-report", encode(&report()).unwrap()),
         (
             "record-outcome",
             encode(&[Outcome::Applied, Outcome::Fenced { last_seq: 300 }]).unwrap(),

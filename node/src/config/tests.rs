@@ -46,6 +46,8 @@ fn what_is_not_said_has_a_default() {
     assert_eq!(config.limits.body_bytes_max, 4 * 1024 * 1024);
     assert_eq!(config.limits.requests_per_second_per_provider, 0);
     assert_eq!(config.consent.default, ConsentDefault::Allow);
+    assert!(config.consent.tell_unknown && !config.consent.same_provider && !config.consent.shared_room);
+    assert_eq!((config.discovery.search.len(), config.discovery.results_max), (8, 20));
     assert_eq!(config.log.format, LogFormat::Text);
     assert!(config.peers.is_empty());
 }
@@ -66,6 +68,10 @@ fn every_section_can_be_written() {
         events_max_per_room = 7
         [consent]
         default = \"deny\"
+        shared_room = true
+        [discovery]
+        search = [\"handle\", \"oidcStdClaim\"]
+        partial_chars_min = 7
         [log]
         format = \"json\"
         filter = \"warn,mimi_hub::peer=debug\""
@@ -81,6 +87,9 @@ fn every_section_can_be_written() {
         (config.delivery.batch_messages_max, config.retention.events_max_per_room),
         (7, 7)
     );
+    assert!(config.consent.shared_room && config.consent.tell_unknown);
+    assert_eq!(config.discovery.search, [SearchBy::Handle, SearchBy::OidcStdClaim]);
+    assert_eq!(config.discovery.partial_chars_min, 7);
     assert_eq!(
         (config.consent.default, config.log.format),
         (ConsentDefault::Deny, LogFormat::Json)

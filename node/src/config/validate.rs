@@ -170,6 +170,10 @@ impl Config {
 
     fn rooms_and_delivery(&self, findings: &mut Findings) {
         let (room, delivery, retention) = (&self.room, &self.delivery, &self.retention);
+        let discovery = &self.discovery;
+        findings.within("discovery.results_max", wide(discovery.results_max), 1, 1000);
+        findings.within("discovery.partial_chars_min", wide(discovery.partial_chars_min), 1, 100);
+        findings.within("discovery.profiles_max", wide(discovery.profiles_max), 1, COUNT_MAX);
         findings.within("room.past_epochs_max", room.past_epochs_max, 0, 1000);
         findings.within(
             "room.pending_proposals_max",

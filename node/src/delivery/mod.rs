@@ -7,6 +7,7 @@
 //!   and never skips;
 //! - a destination that does not answer holds back nobody else, and a room that one refuses does not hold back the others.
 
+mod consent;
 mod destination;
 mod local;
 mod provider;

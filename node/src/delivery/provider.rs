@@ -1,4 +1,4 @@
-//! One attempt to deliver a room's events to a follower provider: `/notify` with as many FanoutMessages as one body holds.
+//! One attempt to deliver events to another provider. Those of a room: `/notify` with as many FanoutMessages as one body holds.
 
 use std::sync::Arc;
 
@@ -6,6 +6,7 @@ use bytes::Bytes;
 use mimi_hub_proto::uri::ProviderDomain;
 use tracing::warn;
 
+use super::consent;
 use super::destination::Attempt;
 use crate::command::OutboxCursor;
 use crate::entity::EntityId;
@@ -16,8 +17,10 @@ use crate::read;
 use crate::room::fan_out;
 
 pub(super) async fn deliver(hub: &Arc<Hub>, id: &EntityId, cursor: OutboxCursor, to: &ProviderDomain) -> Attempt {
-    let EntityId::Room(room) = id else {
-        return Attempt::Refused(format!("{id} has no destinations elsewhere"), None);
+    let room = match id {
+        EntityId::Room(room) => room,
+        EntityId::User(user) => return Box::pin(consent::deliver(hub, id, user, cursor, to)).await,
+        EntityId::Followed(_) => return Attempt::Refused(format!("{id} has no destinations elsewhere"), None),
     };
     let batch = match gather(hub, id, cursor, to) {
         Ok(batch) => batch,

@@ -20,6 +20,7 @@ use crate::config::Config;
 use crate::error::NodeError;
 use crate::hub::Hub;
 use crate::service;
+use crate::service::consent::Direction;
 
 /// All routes, behind authentication and the rate limit.
 pub(crate) fn router(hub: &Arc<Hub>) -> Result<Router, NodeError> {
@@ -30,7 +31,11 @@ pub(crate) fn router(hub: &Arc<Hub>) -> Result<Router, NodeError> {
         .route("/v1/update/{*room}", post(update))
         .route("/v1/submitMessage/{*room}", post(submit_message))
         .route("/v1/groupInfo/{*room}", post(group_info))
-        .route("/v1/notify/{*room}", post(notify));
+        .route("/v1/notify/{*room}", post(notify))
+        .route("/v1/requestConsent/{*target}", post(request_consent))
+        .route("/v1/updateConsent/{*requester}", post(update_consent))
+        .route("/v1/reportAbuse/{*room}", post(report_abuse))
+        .merge(queries(hub));
     // The directory's URLs begin with `public_url`, whose path, if it has one, is ours too.
     let path = public_path(hub.config());
     let endpoints = if path.is_empty() {
@@ -55,6 +60,15 @@ pub(crate) fn router(hub: &Arc<Hub>) -> Result<Router, NodeError> {
         .layer(middleware::from_fn(drain::drain)))
 }
 
+/// Queries have a limit of their own: who asks often enough finds everybody.
+fn queries(hub: &Arc<Hub>) -> Router<Arc<Hub>> {
+    let queries = Router::new().route("/v1/identifierQuery/{*domain}", post(identifier_query));
+    match RateLimiter::per_minute(hub.config().discovery.queries_per_minute_per_provider) {
+        Some(limiter) => queries.route_layer(middleware::from_fn_with_state(limiter, rate::limit)),
+        None => queries,
+    }
+}
+
 /// The path of `federation.public_url`, without a slash at its end.
 fn public_path(config: &Config) -> String {
     let url = url::Url::parse(&config.public_base());
@@ -73,10 +87,10 @@ fn directory(config: &Config) -> Result<Directory, NodeError> {
         notify: template("notify", "roomId")?,
         submit_message: template("submitMessage", "roomId")?,
         group_info: template("groupInfo", "roomId")?,
-        request_consent: None,
-        update_consent: None,
-        identifier_query: None,
-        report_abuse: None,
+        request_consent: Some(template("requestConsent", "targetUser")?),
+        update_consent: Some(template("updateConsent", "requesterUser")?),
+        identifier_query: Some(template("identifierQuery", "domain")?),
+        report_abuse: Some(template("reportAbuse", "roomId")?),
         proxy_download: None,
     })
 }
@@ -141,6 +155,51 @@ async fn notify(
     let (source, room, body) = about_room(&hub, &path, request).await?;
     service::notify::notify(&hub, &source, &room, body).await?;
     Ok(StatusCode::CREATED)
+}
+
+async fn request_consent(
+    State(hub): State<Arc<Hub>>,
+    Path(path): Path<String>,
+    request: Request,
+) -> Result<StatusCode, Problem> {
+    consent(&hub, Direction::Request, &path, request).await
+}
+
+async fn update_consent(
+    State(hub): State<Arc<Hub>>,
+    Path(path): Path<String>,
+    request: Request,
+) -> Result<StatusCode, Problem> {
+    consent(&hub, Direction::Update, &path, request).await
+}
+
+async fn consent(hub: &Arc<Hub>, direction: Direction, path: &str, request: Request) -> Result<StatusCode, Problem> {
+    let (source, body) = source_and_body(hub, request).await?;
+    service::consent::from_provider(hub, &source, direction, path, &body).await?;
+    Ok(StatusCode::CREATED)
+}
+
+async fn report_abuse(
+    State(hub): State<Arc<Hub>>,
+    Path(path): Path<String>,
+    request: Request,
+) -> Result<StatusCode, Problem> {
+    let (source, room, body) = about_room(&hub, &path, request).await?;
+    service::report_abuse::at_hub(&hub, &source, &room, body).await?;
+    Ok(StatusCode::CREATED)
+}
+
+async fn identifier_query(
+    State(hub): State<Arc<Hub>>,
+    Path(path): Path<String>,
+    request: Request,
+) -> Result<Response, Problem> {
+    let domain = path.strip_prefix("mimi://").unwrap_or(&path).parse();
+    let domain: ProviderDomain = domain.map_err(|error| Problem::malformed_path(&error))?;
+    let (_, body) = source_and_body(&hub, request).await?;
+    Ok(mimi(
+        service::identifier_query::at_provider(&hub, &domain, &body).await?,
+    ))
 }
 
 /// An answer of the type `application/mimi`.

@@ -20,20 +20,19 @@ use serde::{Deserialize, Serialize};
 
 use super::federation::mimi;
 use super::problem::Problem;
-use super::{body, drain};
+use super::{body, drain, moderation, people};
 use crate::hub::Hub;
 use crate::mls::crypto;
 use crate::service::events::{LIMIT_MAX, Page, WAIT_MS_MAX};
 use crate::service::users::{self, Changed};
 use crate::service::{self, events, rooms};
-use crate::user::event::ConsentRule;
 
 const JSON: &str = "application/json";
 
 /// The header in which a gateway says for whom it speaks.
 const MIMI_USER: &str = "mimi-user";
 
-type Answer = Result<Response, Problem>;
+pub(super) type Answer = Result<Response, Problem>;
 
 /// All routes. The listener lets in holders of a certificate of the provider's internal CA only.
 pub(crate) fn router(hub: &Arc<Hub>) -> Router {
@@ -42,7 +41,6 @@ pub(crate) fn router(hub: &Arc<Hub>) -> Router {
         .route("/users/{user}", put(create_user).delete(delete_user))
         .route("/users/{user}/clients/{client}", put(add_client).delete(remove_client))
         .route("/users/{user}/clients/{client}/keyPackages", post(store_key_packages))
-        .route("/users/{user}/consent", put(set_consent))
         .route("/users/{user}/rooms/{room}", delete(forget_room))
         .route("/rooms", post(create_room))
         .route("/rooms/{room}", get(view_room))
@@ -51,6 +49,8 @@ pub(crate) fn router(hub: &Arc<Hub>) -> Router {
         .route("/update/{room}", post(update))
         .route("/submitMessage/{room}", post(submit_message))
         .route("/groupInfo/{room}", post(group_info))
+        .merge(people::routes())
+        .merge(moderation::routes())
         .layer(middleware::from_fn_with_state(
             hub.config().limits.request_timeout(),
             super::time_limit,
@@ -145,21 +145,6 @@ async fn store_key_packages(
         users::store_key_packages(&hub, &user, &client, &key_packages).await?,
         StatusCode::OK,
     ))
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Consent {
-    requester: Option<UserUri>,
-    room: Option<RoomUri>,
-    allow: bool,
-}
-
-async fn set_consent(State(hub): State<Arc<Hub>>, Path(user): Path<String>, request: Request) -> Answer {
-    let user = local_user(&hub, &user)?;
-    let Consent { requester, room, allow } = json_body(&hub, request).await?;
-    users::set_consent(&hub, &user, ConsentRule { requester, room, allow }).await?;
-    Ok(StatusCode::NO_CONTENT.into_response())
 }
 
 async fn forget_room(State(hub): State<Arc<Hub>>, Path((user, room)): Path<(String, String)>) -> Answer {
@@ -261,11 +246,11 @@ async fn stream_events(
 }
 
 /// A URI that stands in the path as one segment; axum has decoded its percent-encoding.
-fn uri<T: std::str::FromStr<Err = mimi_hub_proto::Error>>(text: &str) -> Result<T, Problem> {
+pub(super) fn uri<T: std::str::FromStr<Err = mimi_hub_proto::Error>>(text: &str) -> Result<T, Problem> {
     text.parse().map_err(|error| Problem::malformed_path(&error))
 }
 
-fn local_user(hub: &Hub, text: &str) -> Result<UserUri, Problem> {
+pub(super) fn local_user(hub: &Hub, text: &str) -> Result<UserUri, Problem> {
     let user: UserUri = uri(text)?;
     if hub.is_local(&user.provider()) {
         Ok(user)
@@ -274,7 +259,7 @@ fn local_user(hub: &Hub, text: &str) -> Result<UserUri, Problem> {
     }
 }
 
-fn speaking_for(hub: &Hub, headers: &HeaderMap) -> Result<UserUri, Problem> {
+pub(super) fn speaking_for(hub: &Hub, headers: &HeaderMap) -> Result<UserUri, Problem> {
     let value = headers
         .get(MIMI_USER)
         .ok_or_else(|| Problem::no_user(&"the header is missing"))?;
@@ -290,12 +275,12 @@ fn speaking_for(hub: &Hub, headers: &HeaderMap) -> Result<UserUri, Problem> {
     }
 }
 
-async fn json_body<T: DeserializeOwned>(hub: &Hub, request: Request) -> Result<T, Problem> {
+pub(super) async fn json_body<T: DeserializeOwned>(hub: &Hub, request: Request) -> Result<T, Problem> {
     let body = body::read(request, JSON, &(&hub.config().limits).into()).await?;
     serde_json::from_slice(&body).map_err(|error| Problem::malformed(&error))
 }
 
-async fn mimi_body(hub: &Hub, request: Request) -> Result<Bytes, Problem> {
+pub(super) async fn mimi_body(hub: &Hub, request: Request) -> Result<Bytes, Problem> {
     body::read(request, mimi_hub_proto::CONTENT_TYPE, &(&hub.config().limits).into()).await
 }
 
@@ -305,7 +290,7 @@ fn unbase64(text: &str) -> Result<Vec<u8>, Problem> {
         .map_err(|error| Problem::malformed(&format!("base64: {error}")))
 }
 
-fn created(changed: Changed) -> Response {
+pub(super) fn created(changed: Changed) -> Response {
     let status = if changed == Changed::Yes {
         StatusCode::CREATED
     } else {

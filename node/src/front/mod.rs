@@ -8,6 +8,8 @@ pub(crate) mod drain;
 pub(crate) mod federation;
 pub(crate) mod identity;
 pub(crate) mod local;
+mod moderation;
+mod people;
 pub(crate) mod problem;
 pub(crate) mod rate;
 

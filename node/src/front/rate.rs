@@ -44,6 +44,17 @@ impl RateLimiter {
         })
     }
 
+    /// So many requests a minute, all of which may come at once; `None` for 0.
+    pub(crate) fn per_minute(requests: u32) -> Option<Arc<Self>> {
+        (requests > 0).then(|| {
+            Arc::new(Self {
+                per_second: f64::from(requests) / 60.0,
+                burst: f64::from(requests),
+                buckets: Mutex::new(RecentMap::new(PROVIDERS_MAX)),
+            })
+        })
+    }
+
     /// Takes a token of `source`.
     ///
     /// # Errors

@@ -4,7 +4,7 @@ use mimi_hub_proto::mls::{CipherSuite, HpkeCiphertext, KeyPackage, encrypt_conte
 use openmls_rust_crypto::RustCrypto;
 use openmls_traits::crypto::OpenMlsCrypto;
 use openmls_traits::random::OpenMlsRand;
-use openmls_traits::types::{Ciphersuite, CryptoError, SignatureScheme};
+use openmls_traits::types::{Ciphersuite, CryptoError, HashType, SignatureScheme};
 
 use crate::error::NodeError;
 
@@ -80,6 +80,12 @@ pub(crate) fn encrypt_with_label(
         kem_output: sealed.kem_output.into(),
         ciphertext: sealed.ciphertext.into(),
     })
+}
+
+/// HMAC-SHA256, of franking tags and franks.
+pub(crate) fn hmac_sha256(key: &[u8], message: &[u8]) -> Result<[u8; 32], CryptoError> {
+    let mac = provider().hmac(HashType::Sha2_256, key, message)?;
+    mac.as_slice().try_into().map_err(|_| CryptoError::CryptoLibraryError)
 }
 
 /// MakeKeyPackageRef (RFC 9420, 5.2).

@@ -1,5 +1,5 @@
-//! The hub's own MLS keys: one signature key pair a signature scheme. With them the hub is an external sender of its rooms
-//! and signs GroupInfo responses.
+//! The hub's own keys: one MLS signature key pair a signature scheme, and the franking keys. With the former the hub is an
+//! external sender of its rooms, signs GroupInfo responses, and is the franking agent; with the latter it stamps messages.
 //!
 //! They are made at the first start and kept in the data folder, readable by the owner only; several nodes keep them in
 //! their meta group, sealed ([`super::seal`]). Clients pin the public key in their groups' `external_senders`: a hub that loses the file can
@@ -9,6 +9,7 @@ use std::fs;
 use std::io::{ErrorKind, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, PoisonError, RwLock};
 
 use mimi_hub_proto::uri::ProviderDomain;
 use mimi_hub_storage::DataDir;
@@ -20,6 +21,7 @@ use serde::{Deserialize, Serialize};
 use tls_codec::Serialize as _;
 
 use super::crypto;
+use super::franking_keys::FrankingKeys;
 
 /// The file's name in the data folder.
 const FILE: &str = "hub-keys.json";
@@ -27,13 +29,24 @@ const FILE: &str = "hub-keys.json";
 /// Those of the cipher suites that rooms may have.
 const SCHEMES: [SignatureScheme; 2] = [SignatureScheme::ED25519, SignatureScheme::ECDSA_SECP256R1_SHA256];
 
-/// The hub's signature keys. Never printed.
+/// The hub's keys. Never printed.
 pub struct HubKeys {
     domain: ProviderDomain,
     pairs: Vec<KeyPair>,
+    /// Replaced as a whole at a rotation.
+    franking: RwLock<Arc<FrankingKeys>>,
+    /// The file, where one node has it for itself.
+    own_file: Option<PathBuf>,
 }
 
+/// What is in the file.
 #[derive(Serialize, Deserialize)]
+struct Kept {
+    signature: Vec<KeyPair>,
+    franking: FrankingKeys,
+}
+
+#[derive(Clone, Serialize, Deserialize)]
 struct KeyPair {
     scheme: u16,
     public: Vec<u8>,
@@ -73,6 +86,12 @@ pub enum HubKeysError {
     /// What the nodes keep does not read.
     #[error("the hub's keys that the nodes keep do not read: {0}")]
     Sealed(String),
+    /// The file is shared with other nodes, which would not know the new key.
+    #[error("the hub's keys are in a file that several nodes share, of which one cannot change it for the others")]
+    Shared,
+    /// No more franking keys are kept.
+    #[error("there are as many franking keys as are kept")]
+    TooMany,
     /// No key for this signature scheme.
     #[error("the hub has no key for signature scheme {0:?}")]
     Scheme(SignatureScheme),
@@ -89,10 +108,10 @@ impl HubKeys {
             path: path.clone(),
             error,
         };
-        let pairs = match fs::read(&path) {
+        let kept: Kept = match fs::read(&path) {
             Ok(bytes) => serde_json::from_slice(&bytes).map_err(|error| damaged(error.to_string()))?,
             Err(error) if error.kind() == ErrorKind::NotFound => {
-                write(&path, &generate()?)?;
+                write(&path, &generate()?, IfThere::Keep)?;
                 let bytes = fs::read(&path).map_err(|error| HubKeysError::Io {
                     path: path.clone(),
                     error,
@@ -101,10 +120,7 @@ impl HubKeys {
             }
             Err(error) => return Err(HubKeysError::Io { path, error }),
         };
-        let keys = HubKeys {
-            domain: domain.clone(),
-            pairs,
-        };
+        let keys = HubKeys::of(domain, kept);
         keys.prove().map_err(|error| damaged(error.to_string()))?;
         Ok(keys)
     }
@@ -118,7 +134,18 @@ impl HubKeys {
         if data.log_path().exists() && !path.exists() {
             return Err(HubKeysError::Lost { path });
         }
-        HubKeys::open(&path, domain)
+        let mut keys = HubKeys::open(&path, domain)?;
+        keys.own_file = Some(path);
+        Ok(keys)
+    }
+
+    fn of(domain: &ProviderDomain, kept: Kept) -> Self {
+        HubKeys {
+            domain: domain.clone(),
+            pairs: kept.signature,
+            franking: RwLock::new(Arc::new(kept.franking)),
+            own_file: None,
+        }
     }
 
     /// Every scheme has a key, and its two halves fit: a signature that nobody can verify would be noticed by clients only.
@@ -128,7 +155,38 @@ impl HubKeys {
             crypto::verify_with_label(scheme, self.public(scheme)?, "HubKeys", b"proof", &signature)
                 .map_err(HubKeysError::Crypto)?;
         }
-        Ok(())
+        if self.franking().are_sound() {
+            Ok(())
+        } else {
+            Err(HubKeysError::Crypto(CryptoError::InvalidLength))
+        }
+    }
+
+    /// The franking keys of this moment.
+    pub(crate) fn franking(&self) -> Arc<FrankingKeys> {
+        Arc::clone(&self.franking.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Makes a new franking key, which stamps from now on, and keeps the former ones. Gives its number.
+    ///
+    /// # Errors
+    /// The file cannot be written, or is not this node's alone; too many keys are kept.
+    pub(crate) fn rotate_franking(&self) -> Result<u64, HubKeysError> {
+        let mut franking = self.franking.write().unwrap_or_else(PoisonError::into_inner);
+        let rotated = franking
+            .rotated()
+            .map_err(HubKeysError::Crypto)?
+            .ok_or(HubKeysError::TooMany)?;
+        let path = self.own_file.as_ref().ok_or(HubKeysError::Shared)?;
+        let kept = Kept {
+            signature: self.pairs.clone(),
+            franking: rotated.clone(),
+        };
+        // Durable before it is used: a frank under a key that is lost could never be proven.
+        write(path, &kept, IfThere::Replace)?;
+        let newest = rotated.newest_id();
+        *franking = Arc::new(rotated);
+        Ok(newest)
     }
 
     /// One key pair alone, so that a simulation can be repeated.
@@ -139,10 +197,11 @@ impl HubKeys {
             public: public.to_vec(),
             private: private.to_vec(),
         };
-        HubKeys {
-            domain: domain.clone(),
-            pairs: vec![pair],
-        }
+        let kept = Kept {
+            signature: vec![pair],
+            franking: FrankingKeys::of(private),
+        };
+        HubKeys::of(domain, kept)
     }
 
     /// The keys as the nodes seal them.
@@ -150,7 +209,28 @@ impl HubKeys {
     /// # Errors
     /// None that can be told apart: they are always laid out.
     pub fn to_bytes(&self) -> Result<Vec<u8>, HubKeysError> {
-        serde_json::to_vec(&self.pairs).map_err(|error| HubKeysError::Sealed(error.to_string()))
+        self.bytes_with((*self.franking()).clone())
+    }
+
+    fn bytes_with(&self, franking: FrankingKeys) -> Result<Vec<u8>, HubKeysError> {
+        let kept = Kept {
+            signature: self.pairs.clone(),
+            franking,
+        };
+        serde_json::to_vec(&kept).map_err(|error| HubKeysError::Sealed(error.to_string()))
+    }
+
+    /// The keys as they would be with a new franking key, as the nodes seal them, and its number. Nothing is replaced yet.
+    pub(crate) fn rotated_bytes(&self) -> Result<(Vec<u8>, u64), HubKeysError> {
+        let rotated = self.franking().rotated().map_err(HubKeysError::Crypto)?;
+        let rotated = rotated.ok_or(HubKeysError::TooMany)?;
+        let newest = rotated.newest_id();
+        Ok((self.bytes_with(rotated)?, newest))
+    }
+
+    /// Takes over the franking keys of others, which the nodes have agreed on.
+    pub(crate) fn take_franking(&self, others: &HubKeys) {
+        *self.franking.write().unwrap_or_else(PoisonError::into_inner) = others.franking();
     }
 
     /// Reads what [`to_bytes`](Self::to_bytes) laid out.
@@ -158,11 +238,8 @@ impl HubKeys {
     /// # Errors
     /// They do not read, or do not fit together.
     pub fn from_bytes(bytes: &[u8], domain: &ProviderDomain) -> Result<Self, HubKeysError> {
-        let pairs = serde_json::from_slice(bytes).map_err(|error| HubKeysError::Sealed(error.to_string()))?;
-        let keys = HubKeys {
-            domain: domain.clone(),
-            pairs,
-        };
+        let kept = serde_json::from_slice(bytes).map_err(|error| HubKeysError::Sealed(error.to_string()))?;
+        let keys = HubKeys::of(domain, kept);
         keys.prove()?;
         Ok(keys)
     }
@@ -172,10 +249,7 @@ impl HubKeys {
     /// # Errors
     /// Key generation fails.
     pub fn ephemeral(domain: &ProviderDomain) -> Result<Self, HubKeysError> {
-        Ok(HubKeys {
-            domain: domain.clone(),
-            pairs: generate()?,
-        })
+        Ok(HubKeys::of(domain, generate()?))
     }
 
     /// The public key for a signature scheme.
@@ -223,8 +297,8 @@ impl std::fmt::Debug for HubKeys {
     }
 }
 
-fn generate() -> Result<Vec<KeyPair>, HubKeysError> {
-    SCHEMES
+fn generate() -> Result<Kept, HubKeysError> {
+    let signature: Result<_, HubKeysError> = SCHEMES
         .into_iter()
         .map(|scheme| {
             let (private, public) = crypto::provider()
@@ -236,16 +310,27 @@ fn generate() -> Result<Vec<KeyPair>, HubKeysError> {
                 private,
             })
         })
-        .collect()
+        .collect();
+    Ok(Kept {
+        signature: signature?,
+        franking: FrankingKeys::generate().map_err(HubKeysError::Crypto)?,
+    })
+}
+
+/// What becomes of a file that is there already.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum IfThere {
+    Keep,
+    Replace,
 }
 
 /// Written beside and put in place whole, so that a crash leaves no half file.
-fn write(path: &Path, pairs: &[KeyPair]) -> Result<(), HubKeysError> {
+fn write(path: &Path, kept: &Kept, if_there: IfThere) -> Result<(), HubKeysError> {
     let io = |error| HubKeysError::Io {
         path: path.to_owned(),
         error,
     };
-    let bytes = serde_json::to_vec(pairs).map_err(|error| io(error.into()))?;
+    let bytes = serde_json::to_vec(kept).map_err(|error| io(error.into()))?;
     let beside = path.with_extension(format!("new.{}", std::process::id()));
     let mut file = fs::OpenOptions::new()
         .write(true)
@@ -255,13 +340,17 @@ fn write(path: &Path, pairs: &[KeyPair]) -> Result<(), HubKeysError> {
         .open(&beside)
         .map_err(io)?;
     file.write_all(&bytes).and_then(|()| file.sync_all()).map_err(io)?;
-    // A link does not replace what another node has made meanwhile.
-    let linked = fs::hard_link(&beside, path);
-    fs::remove_file(&beside).map_err(io)?;
-    if let Err(error) = linked
-        && error.kind() != ErrorKind::AlreadyExists
-    {
-        return Err(io(error));
+    if if_there == IfThere::Replace {
+        fs::rename(&beside, path).map_err(io)?;
+    } else {
+        // A link does not replace what another node has made meanwhile.
+        let linked = fs::hard_link(&beside, path);
+        fs::remove_file(&beside).map_err(io)?;
+        if let Err(error) = linked
+            && error.kind() != ErrorKind::AlreadyExists
+        {
+            return Err(io(error));
+        }
     }
     let folder = path.parent().unwrap_or(Path::new("."));
     fs::File::open(folder).and_then(|folder| folder.sync_all()).map_err(io)
@@ -313,14 +402,49 @@ mod tests {
     }
 
     #[test]
+    fn a_rotated_franking_key_survives_a_restart_and_the_old_one_still_verifies() {
+        let folder = tempfile::tempdir().unwrap();
+        let identity = Identity {
+            cluster: ClusterId([1; 16]),
+            node: 1,
+        };
+        let data = DataDir::open(folder.path(), identity).unwrap();
+        let domain = "a.example".parse().unwrap();
+        let keys = HubKeys::open_in(&data, &domain).unwrap();
+        let old = keys.franking().stamp(b"input").unwrap();
+        assert_eq!(keys.rotate_franking().unwrap(), 2);
+        let new = keys.franking().stamp(b"input").unwrap();
+        let again = HubKeys::open_in(&data, &domain).unwrap();
+        assert_eq!(again.franking().stamp(b"input").unwrap(), new);
+        assert!(again.franking().have_stamped(b"input", &old).unwrap());
+        let scheme = SignatureScheme::ED25519;
+        assert_eq!(keys.public(scheme).unwrap(), again.public(scheme).unwrap());
+    }
+
+    #[test]
+    fn keys_that_several_nodes_share_are_not_rotated_by_one_of_them() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(FILE);
+        let keys = HubKeys::open(&path, &"a.example".parse().unwrap()).unwrap();
+        let before = fs::read(&path).unwrap();
+        assert!(matches!(keys.rotate_franking(), Err(HubKeysError::Shared)));
+        assert_eq!(keys.franking().newest_id(), 1);
+        assert_eq!(fs::read(&path).unwrap(), before);
+    }
+
+    #[test]
     fn a_damaged_file_is_refused_and_kept() {
         let folder = tempfile::tempdir().unwrap();
         let domain = "a.example".parse().unwrap();
-        let mut pairs = generate().unwrap();
-        let key_of_another = generate().unwrap().remove(0).public;
-        pairs[0].public = key_of_another;
-        let mixed = serde_json::to_vec(&pairs).unwrap();
-        for damaged in [b"{".as_slice(), b"", b"[]", &mixed] {
+        let mut kept = generate().unwrap();
+        let key_of_another = generate().unwrap().signature.remove(0).public;
+        kept.signature[0].public = key_of_another;
+        let mixed = serde_json::to_vec(&kept).unwrap();
+        let unfranked = serde_json::to_vec(&serde_json::json!({
+            "signature": generate().unwrap().signature,
+            "franking": [],
+        }));
+        for damaged in [b"{".as_slice(), b"", b"[]", &mixed, &unfranked.unwrap()] {
             fs::write(folder.path().join(FILE), damaged).unwrap();
             let error = HubKeys::open(&folder.path().join(FILE), &domain).unwrap_err();
             assert!(matches!(error, HubKeysError::Damaged { .. }), "{error}");

@@ -40,6 +40,9 @@ pub(crate) enum PeerError {
         /// What is wrong.
         problem: String,
     },
+    /// The directory does not have the endpoint.
+    #[error("the provider does not offer the endpoint")]
+    NotOffered,
     /// No answer in time: whether the request arrived is unknown.
     #[error("no answer in time")]
     Timeout,

@@ -192,14 +192,29 @@ async fn a_request_finds_its_way_by_the_directory() {
 
 #[tokio::test]
 async fn each_endpoint_has_its_own_url() {
-    let world = World::new(Published::new("https://b.example").route().fallback(describe)).await;
+    let published = Published::new("https://b.example");
+    let mut document = directory("https://b.example");
+    for (endpoint, variable) in [
+        ("identifierQuery", "domain"),
+        ("reportAbuse", "roomId"),
+        ("requestConsent", "targetUser"),
+        ("updateConsent", "requesterUser"),
+    ] {
+        document[endpoint] = format!("https://b.example/{endpoint}/{{{variable}}}").into();
+    }
+    published.set(Some(document));
+    let world = World::new(published.route().fallback(describe)).await;
     let client = world.client();
     for (endpoint, path) in [
         (Endpoint::GroupInfo, "groupInfo"),
+        (Endpoint::IdentifierQuery, "identifierQuery"),
         (Endpoint::KeyMaterial, "keyMaterial"),
         (Endpoint::Notify, "notify"),
+        (Endpoint::ReportAbuse, "reportAbuse"),
+        (Endpoint::RequestConsent, "requestConsent"),
         (Endpoint::SubmitMessage, "submitMessage"),
         (Endpoint::Update, "update"),
+        (Endpoint::UpdateConsent, "updateConsent"),
     ] {
         let (a, b) = (domain("a.example"), domain("b.example"));
         let answer = client
@@ -215,6 +230,17 @@ async fn each_endpoint_has_its_own_url() {
 }
 
 /// A directory may name another host; who answers there is the provider all the same, by `Host` and certificate.
+#[tokio::test]
+async fn an_endpoint_that_is_not_offered_is_told_apart() {
+    let world = World::new(Published::new("https://b.example").route().fallback(describe)).await;
+    let (a, b) = (domain("a.example"), domain("b.example"));
+    let answer = world
+        .client()
+        .post(&a, &b, Endpoint::ReportAbuse, ROOM, Bytes::new(), PATIENCE)
+        .await;
+    assert!(matches!(answer, Err(PeerError::NotOffered)), "{answer:?}");
+}
+
 #[tokio::test]
 async fn urls_on_another_host_are_dialled_there_and_authenticated_as_the_provider() {
     let endpoints = Router::new().fallback(describe);

@@ -1,5 +1,7 @@
 //! `decide` for a new room: the group that its first client has made (draft-ietf-mimi-protocol, 3.1 and 7).
 
+use mimi_hub_proto::FrankingAgentData;
+use mimi_hub_proto::components::{AppDataDictionary, FRANKING_AGENT};
 use mimi_hub_proto::mls::{ExtensionType, ExternalSender, GroupInfo, RatchetTree};
 use mimi_hub_proto::uri::{ProviderDomain, RoomUri, UserUri};
 use openmls::group::{ProposalStore, PublicGroup};
@@ -9,6 +11,7 @@ use serde_bytes::ByteBuf;
 use tls_codec::DeserializeBytes;
 
 use super::event::RoomEvent;
+use super::franking;
 use super::state::{Checkpoint, RoomLimits, RoomState};
 use crate::mls::crypto;
 use crate::mls::hub_keys::HubKeys;
@@ -59,6 +62,18 @@ pub fn decide_create(
         return Err(refuse(&"the group's external_senders do not hold this hub"));
     }
 
+    // "When a valid `franking_agent` is present, the Hub can frank": one that is somebody else would be taken for the hub.
+    if let Some(agent) = state_dictionary(group_info)
+        .map_err(|e| refuse(&e))?
+        .decode::<FrankingAgentData>(FRANKING_AGENT)
+        .map_err(|e| refuse(&e))?
+    {
+        let ours = franking::agent(keys, group_info.group_context().cipher_suite(), room).map_err(|e| refuse(&e))?;
+        if agent != ours {
+            return Err(refuse(&"the group's franking_agent is not this hub"));
+        }
+    }
+
     let stored = store.into_stored().ok_or_else(|| refuse(&"the group was not stored"))?;
     let checkpoint = Checkpoint::first(stored, ByteBuf::from(group_info.as_bytes()));
     let state = RoomState::from_checkpoint(room.clone(), limits.clone(), checkpoint.clone()).map_err(|e| refuse(&e))?;
@@ -89,4 +104,11 @@ pub fn decide_create(
         },
         state,
     ))
+}
+
+/// The components that the group begins with.
+fn state_dictionary(group_info: &GroupInfo) -> Result<AppDataDictionary, mimi_hub_proto::Error> {
+    let extensions = group_info.group_context().extensions();
+    let dictionary = extensions.decode(ExtensionType::APP_DATA_DICTIONARY)?;
+    Ok(dictionary.unwrap_or_default())
 }

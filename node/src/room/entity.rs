@@ -1,12 +1,13 @@
 //! The requests that a hosted room's actor takes, and its state with them.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use mimi_hub_cluster::ShardReader;
 use mimi_hub_proto::mls::{GroupInfo, ProposalMessage, ProposalRef, RatchetTree};
 use mimi_hub_proto::uri::{ProviderDomain, RoomUri, UserUri};
 use mimi_hub_proto::{
-    GroupInfoRequest, HandshakeBundle, KeyMaterialResponse, RatchetTreeOption, SubmitMessageRequest,
+    AbuseReport, GroupInfoRequest, HandshakeBundle, KeyMaterialResponse, RatchetTreeOption, SubmitMessageRequest,
     SubmitMessageResponse, UpdateOutcome, UpdateRoomResponse, tls,
 };
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -20,6 +21,7 @@ use super::handshake::UpdateRefusal;
 use super::key_material::{decide_claimed, may_claim};
 use super::message::decide_message;
 use super::proposals::{advance_proposals, decide_proposals, replay_proposals};
+use super::report::{ReportRefusal, decide_report};
 use super::state::{Checkpoint, RoomLimits, RoomState};
 use crate::actor::{Decision, Entity};
 use crate::command::{Command, Event, Head, decode};
@@ -65,6 +67,16 @@ pub(crate) enum RoomRequest {
     },
     /// What the hub knows of it.
     View,
+    /// Messages of it are reported.
+    Report {
+        source: ProviderDomain,
+        #[serde(with = "crate::octets")]
+        report: AbuseReport,
+    },
+    /// The moderators are done with the report that event `seq` brought.
+    CloseReport { seq: u64 },
+    /// Are all these users active participants?
+    AreActive(Vec<UserUri>),
 }
 
 /// What is asked of a room's group, as far as it can be looked at without the room.
@@ -134,6 +146,9 @@ pub(crate) enum RoomAnswer {
     Submit(#[serde(with = "crate::octets")] SubmitMessageResponse),
     Update(#[serde(with = "crate::octets")] UpdateRoomResponse),
     View(RoomView),
+    ReportRefused(ReportRefusal),
+    NoSuchReport,
+    AreActive(bool),
 }
 
 /// The hub's view of a room, for its provider's gateways.
@@ -183,6 +198,8 @@ pub(crate) struct HostedRoom {
     room: RoomUri,
     /// `None` until the room is made.
     state: Option<RoomState>,
+    /// Reports that wait for the moderators: the event's number, and its time.
+    reports: BTreeMap<u64, u64>,
 }
 
 impl HostedRoom {
@@ -247,10 +264,15 @@ impl Entity for HostedRoom {
             }
             None => None,
         };
+        let mut reports = BTreeMap::new();
+        for (key, value) in read::prefix(reader, &keys::open_reports(id))? {
+            reports.insert(keys::trailing_seq(&key), decode(&value)?);
+        }
         Ok(HostedRoom {
             settings: Arc::clone(settings),
             room: room.clone(),
             state,
+            reports,
         })
     }
 
@@ -286,19 +308,25 @@ impl Entity for HostedRoom {
                 }
                 Err(refusal) => Decision::Answer(RoomAnswer::Update(refusal.into())),
             },
-            RoomRequest::Submit { source, request } => match decide_message(state, &source, &is_local, &request) {
-                Ok(event) => {
-                    let response = SubmitMessageResponse::Accepted {
-                        accepted_timestamp: at_ms,
-                        frank: None,
-                    };
-                    Decision::Accept {
-                        event: Event::Room(event),
-                        reply: tls::encode(&response),
+            RoomRequest::Submit { source, request } => {
+                match decide_message(state, &self.settings.keys, at_ms, &source, &is_local, &request)? {
+                    Ok(event) => {
+                        let frank = match &event {
+                            RoomEvent::Message { frank, .. } => frank.as_ref().map(Into::into),
+                            _ => None,
+                        };
+                        let response = SubmitMessageResponse::Accepted {
+                            accepted_timestamp: at_ms,
+                            frank,
+                        };
+                        Decision::Accept {
+                            event: Event::Room(event),
+                            reply: tls::encode(&response),
+                        }
                     }
+                    Err(response) => Decision::Answer(RoomAnswer::Submit(response)),
                 }
-                Err(response) => Decision::Answer(RoomAnswer::Submit(response)),
-            },
+            }
             RoomRequest::GroupInfo { source, request } => match decide_group_info(state, &source, &request) {
                 Ok(parts) => Decision::Answer(RoomAnswer::GroupInfo(Box::new(parts))),
                 Err(denied) => Decision::Answer(RoomAnswer::NotAuthorized(denied.to_string())),
@@ -331,6 +359,22 @@ impl Entity for HostedRoom {
                 Err(bad) => Decision::Answer(RoomAnswer::BadKeyMaterial(bad.to_string())),
             },
             RoomRequest::View => Decision::Answer(RoomAnswer::View(view(state, seq - 1))),
+            RoomRequest::Report { source, report } => {
+                match decide_report(state, &self.settings.keys, self.reports.len(), at_ms, &source, &report)? {
+                    Ok(event) => {
+                        self.reports.insert(seq, at_ms);
+                        accept(event)
+                    }
+                    Err(refusal) => Decision::Answer(RoomAnswer::ReportRefused(refusal)),
+                }
+            }
+            RoomRequest::CloseReport { seq } => match self.reports.remove(&seq) {
+                Some(at_ms) => accept(RoomEvent::AbuseReportClosed { seq, at_ms }),
+                None => Decision::Answer(RoomAnswer::NoSuchReport),
+            },
+            RoomRequest::AreActive(users) => {
+                Decision::Answer(RoomAnswer::AreActive(users.iter().all(|user| state.is_active(user))))
+            }
         })
     }
 
@@ -341,6 +385,14 @@ impl Entity for HostedRoom {
 
     fn events_max(settings: &Settings) -> u64 {
         settings.config.retention.events_max_per_room
+    }
+}
+
+/// Accepted, with an answer that has no body.
+fn accept(event: RoomEvent) -> Decision<RoomAnswer> {
+    Decision::Accept {
+        event: Event::Room(event),
+        reply: Vec::new(),
     }
 }
 

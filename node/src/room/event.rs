@@ -6,6 +6,7 @@ use mimi_hub_proto::uri::{ClientUri, ProviderDomain, UserUri};
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 
+use crate::room::report::ReportRecord;
 use crate::room::state::Checkpoint;
 
 /// An event of a hosted room.
@@ -47,6 +48,15 @@ pub enum RoomEvent {
     },
     /// The state after the last event, so that a rebuild need not start at the beginning.
     Checkpoint(Box<Checkpoint>),
+    /// Messages of the room were reported.
+    AbuseReported(Box<ReportRecord>),
+    /// The moderators are done with a report.
+    AbuseReportClosed {
+        /// The number of the event that brought it.
+        seq: u64,
+        /// When that was, in milliseconds since the UNIX epoch.
+        at_ms: u64,
+    },
 }
 
 /// A KeyPackage that was claimed through the hub.
@@ -101,6 +111,16 @@ pub struct FrankRecord {
     pub integrity_signature: ByteBuf,
 }
 
+impl From<&Frank> for FrankRecord {
+    fn from(frank: &Frank) -> Self {
+        FrankRecord {
+            server_frank: frank.server_frank,
+            ciphersuite: frank.franking_signature_ciphersuite.0,
+            integrity_signature: ByteBuf::from(frank.franking_integrity_signature.clone()),
+        }
+    }
+}
+
 impl From<&FrankRecord> for Frank {
     fn from(record: &FrankRecord) -> Self {
         Frank {
@@ -116,7 +136,11 @@ impl RoomEvent {
     pub(crate) fn changes_state(&self) -> bool {
         match self {
             RoomEvent::Commit(_) | RoomEvent::Proposals { .. } | RoomEvent::KeyPackagesClaimed { .. } => true,
-            RoomEvent::Created { .. } | RoomEvent::Message { .. } | RoomEvent::Checkpoint(_) => false,
+            RoomEvent::Created { .. }
+            | RoomEvent::Message { .. }
+            | RoomEvent::Checkpoint(_)
+            | RoomEvent::AbuseReported(_)
+            | RoomEvent::AbuseReportClosed { .. } => false,
         }
     }
 
@@ -128,7 +152,11 @@ impl RoomEvent {
                 commit.welcome.as_ref().map_or(&[], |welcome| &welcome.fan_out),
             ),
             RoomEvent::Proposals { fan_out, .. } | RoomEvent::Message { fan_out, .. } => (fan_out, &[]),
-            RoomEvent::Created { .. } | RoomEvent::KeyPackagesClaimed { .. } | RoomEvent::Checkpoint(_) => (&[], &[]),
+            RoomEvent::Created { .. }
+            | RoomEvent::KeyPackagesClaimed { .. }
+            | RoomEvent::Checkpoint(_)
+            | RoomEvent::AbuseReported(_)
+            | RoomEvent::AbuseReportClosed { .. } => (&[], &[]),
         };
         first
             .iter()

@@ -2,7 +2,9 @@
 //!
 //! - [`event`]: what can happen to it (what is stored and replicated);
 //! - [`state`]: its MLS epoch, participant list and policy in memory, rebuilt from a checkpoint and the events since;
-//! - [`create`], [`commit`], [`proposals`], [`message`], [`key_material`], [`group_info`]: `decide`, one file a request;
+//! - [`create`], [`commit`], [`proposals`], [`message`], [`report`], [`key_material`], [`group_info`]: `decide`, one file a
+//!   request;
+//! - [`franking`]: the stamp on a message, and what it proves later;
 //! - [`fan_out`]: what each destination receives of an event;
 //! - [`entity`]: the requests a room's actor takes, in one list.
 //!
@@ -15,11 +17,13 @@ pub mod create;
 pub(crate) mod entity;
 pub mod event;
 pub(crate) mod fan_out;
+pub(crate) mod franking;
 pub(crate) mod group_info;
 pub(crate) mod handshake;
 pub(crate) mod key_material;
 pub mod message;
 pub mod proposals;
+pub(crate) mod report;
 pub mod state;
 
 pub(crate) use self::entity::{RoomAnswer, RoomRequest};

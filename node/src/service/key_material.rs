@@ -223,13 +223,34 @@ fn given_in(answer: &[u8]) -> Result<Vec<ByteBuf>, Problem> {
 /// Claims KeyPackages of a user of ours.
 async fn claim(hub: &Arc<Hub>, hash: &RequestHash, request: KeyMaterialRequest) -> Result<Bytes, Problem> {
     let target = request.tbs.target_user.clone();
+    let shares_room =
+        hub.config().consent.shared_room && share_room(hub, &request.tbs.requesting_user, &target).await?;
     reply(
-        hub.ask_user(&target, Some(*hash), UserRequest::Claim(request)).await?,
+        hub.ask_user(&target, Some(*hash), UserRequest::Claim { request, shares_room })
+            .await?,
         |answer| match answer {
             UserAnswer::KeyMaterial(response) => Ok(tls::encode(&response).into()),
             other => Err(unexpected(&other)),
         },
     )
+}
+
+/// How many of a user's rooms are looked at.
+const SHARED_ROOMS_MAX: usize = 32;
+
+/// Are both active participants of a room that is hosted here?
+async fn share_room(hub: &Arc<Hub>, requester: &UserUri, target: &UserUri) -> Result<bool, Problem> {
+    let Reply::Answer(UserAnswer::Rooms(rooms)) = hub.ask_user(target, None, UserRequest::Rooms).await? else {
+        return Ok(false);
+    };
+    let hosted = rooms.iter().filter(|room| hub.is_local(&room.provider()));
+    for room in hosted.take(SHARED_ROOMS_MAX) {
+        let both = RoomRequest::AreActive(vec![requester.clone(), target.clone()]);
+        if let Reply::Answer(RoomAnswer::AreActive(true)) = hub.ask_room(room, None, both).await? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// The KeyPackages in an answer, by KeyPackageRef, each with its client.

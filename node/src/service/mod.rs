@@ -2,12 +2,16 @@
 //! way from here on. Each takes a decoded target and the body as it came, and answers the body to send back or a problem.
 
 pub(crate) mod cluster;
+pub(crate) mod consent;
 pub(crate) mod events;
 pub(crate) mod group_info;
+pub(crate) mod identifier_query;
 pub(crate) mod key_material;
 pub(crate) mod notify;
 mod problems;
+pub(crate) mod report_abuse;
 pub(crate) mod rooms;
+pub(crate) mod scan;
 pub(crate) mod submit_message;
 pub(crate) mod update;
 pub(crate) mod users;
@@ -87,14 +91,30 @@ fn answered(to: &ProviderDomain, answer: Result<PeerAnswer, PeerError>) -> Resul
             }
             Err(Problem::bad_gateway(to.as_str(), &"its content type is another"))
         }
+        other => Err(unanswered(to, other)),
+    }
+}
+
+/// Another provider's answer of success that has no body.
+fn acknowledged(to: &ProviderDomain, answer: Result<PeerAnswer, PeerError>) -> Result<(), Problem> {
+    match answer {
+        Ok(answer) if answer.status.is_success() => Ok(()),
+        other => Err(unanswered(to, other)),
+    }
+}
+
+/// What is said of an answer that is not of success, or of none.
+fn unanswered(to: &ProviderDomain, answer: Result<PeerAnswer, PeerError>) -> Problem {
+    match answer {
         Ok(answer) if answer.status.is_server_error() || answer.status == StatusCode::TOO_MANY_REQUESTS => {
             let wait = answer.retry_after.map_or(RETRY_AFTER_S, |wait| wait.as_secs().max(1));
-            Err(Problem::peer_unavailable(to.as_str()).retry_after(wait))
+            Problem::peer_unavailable(to.as_str()).retry_after(wait)
         }
-        Ok(answer) => Err(Problem::peer_refused(to.as_str(), answer.status)),
+        Ok(answer) => Problem::peer_refused(to.as_str(), answer.status),
+        Err(PeerError::NotOffered) => Problem::not_offered(to.as_str()),
         Err(error) => {
             tracing::info!(%to, %error, "a provider gave no answer");
-            Err(Problem::peer_unavailable(to.as_str()).retry_after(RETRY_AFTER_S))
+            Problem::peer_unavailable(to.as_str()).retry_after(RETRY_AFTER_S)
         }
     }
 }

@@ -177,6 +177,55 @@ impl Problem {
         )
     }
 
+    /// The room's policy lets the user not report abuse.
+    pub(crate) fn may_not_report(room: &str) -> Self {
+        let detail = format!("the policy of {room} does not let the reporting user report abuse");
+        Problem::new(StatusCode::FORBIDDEN, "may-not-report", "Reporting not allowed", detail)
+    }
+
+    /// No such abuse report.
+    pub(crate) fn no_such_report() -> Self {
+        let detail = "there is no such report, or it has been closed";
+        Problem::new(StatusCode::NOT_FOUND, "no-such-report", "No such report", detail)
+    }
+
+    /// No such consent request.
+    pub(crate) fn no_such_request() -> Self {
+        let detail = "there is no consent request for this user and room that could be cancelled";
+        Problem::new(StatusCode::NOT_FOUND, "no-such-request", "No such request", detail)
+    }
+
+    /// What a profile may not hold.
+    pub(crate) fn bad_profile(reason: Detail<'_>) -> Self {
+        Problem::new(
+            StatusCode::UNPROCESSABLE_ENTITY,
+            "bad-profile",
+            "Profile refused",
+            reason.to_string(),
+        )
+    }
+
+    /// The franking keys cannot be rotated here.
+    pub(crate) fn cannot_rotate(reason: Detail<'_>) -> Self {
+        Problem::new(
+            StatusCode::CONFLICT,
+            "cannot-rotate",
+            "The franking key was not replaced",
+            reason.to_string(),
+        )
+    }
+
+    /// The other provider has no such endpoint.
+    pub(crate) fn not_offered(provider: &str) -> Self {
+        let detail = format!("the directory of {provider} does not have the endpoint");
+        Problem::new(
+            StatusCode::BAD_GATEWAY,
+            "not-offered",
+            "Not offered by another provider",
+            detail,
+        )
+    }
+
     /// Between two leaders, or stopping.
     pub(crate) fn unavailable() -> Self {
         let detail = "what was asked for is not available at the moment; the same request may be sent again";

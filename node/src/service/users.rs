@@ -89,7 +89,7 @@ pub(crate) async fn store_key_packages(
     }
 }
 
-async fn change(
+pub(super) async fn change(
     hub: &Arc<Hub>,
     user: &UserUri,
     client: Option<&ClientUri>,
@@ -107,6 +107,8 @@ fn refusal(user: &UserUri, client: Option<&ClientUri>, answer: UserAnswer) -> Pr
         UserAnswer::Unknown => Problem::no_such_user(user.as_str()),
         UserAnswer::UnknownClient => Problem::no_such_client(client.map_or("", ClientUri::as_str)),
         UserAnswer::TooMany(what) => Problem::too_many(&what),
+        UserAnswer::NoSuchRequest => Problem::no_such_request(),
+        UserAnswer::BadProfile(reason) => Problem::bad_profile(&reason),
         UserAnswer::BadKeyPackage(reason) => Problem::bad_key_package(&reason),
         other => unexpected(&other),
     }

@@ -107,6 +107,13 @@ impl Request {
     /// See [`Request::create_room`].
     pub fn claim(request: KeyMaterialRequest) -> Result<Self, NodeError> {
         let id = EntityId::User(request.tbs.target_user.clone());
-        Self::new(id, Some("keyMaterial"), &UserRequest::Claim(request))
+        Self::new(
+            id,
+            Some("keyMaterial"),
+            &UserRequest::Claim {
+                request,
+                shares_room: false,
+            },
+        )
     }
 }

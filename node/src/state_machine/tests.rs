@@ -1,3 +1,4 @@
+mod people;
 mod properties;
 mod samples;
 mod trimming;

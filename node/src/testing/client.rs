@@ -4,14 +4,16 @@ use std::collections::BTreeSet;
 
 use mimi_hub_proto::components::{
     AppDataDictionary, AppDataUpdate, AppDataUpdateOperation, BASE_ROOM_POLICY, BaseRoomPolicy, ComponentId,
-    PARTICIPANT_LIST, ParticipantListData, ParticipantListUpdate, ROLES_LIST, UserRolePair,
+    ComponentsList, FRANK_AAD, FRANKING_AGENT, PARTICIPANT_LIST, ParticipantListData, ParticipantListUpdate,
+    ROLES_LIST, SAFE_AAD, UserRolePair,
 };
 use mimi_hub_proto::mls::{self as wire, ApplicationMessage, CommitMessage, MlsMessage, ProposalMessage};
 use mimi_hub_proto::policy::RoomPolicy;
 use mimi_hub_proto::uri::{RoomUri, UserUri};
-use mimi_hub_proto::{ClientIdentity, GroupInfoOption, tls};
+use mimi_hub_proto::{ClientIdentity, FrankAad, GroupInfoOption, tls};
 use openmls::component::ComponentData;
 use openmls::extensions::{AppDataDictionary as Components, AppDataDictionaryExtension};
+use openmls::framing::SafeAadItem;
 use openmls::group::{CommitMessageBundle, StagedWelcome};
 use openmls::messages::group_info::VerifiableGroupInfo;
 use openmls::prelude::{
@@ -159,7 +161,13 @@ impl Client {
         others: &[&Client],
     ) -> (wire::GroupInfo, wire::RatchetTree) {
         let sender = ExternalSender::tls_deserialize_exact(external_sender).unwrap();
-        self.create_with(room.group_uri().as_str(), vec![sender], participants, others)
+        // A FrankingAgentData is encoded as an ExternalSender is.
+        let agent = (FRANKING_AGENT, external_sender.to_vec());
+        let safe_aad = ComponentsList {
+            component_ids: vec![FRANK_AAD],
+        };
+        let more = [agent, (SAFE_AAD, tls::encode(&safe_aad))];
+        self.create_from(room.group_uri().as_str(), vec![sender], participants, others, &more)
     }
 
     pub(crate) fn create_with(
@@ -169,8 +177,24 @@ impl Client {
         participants: &[(UserUri, u32)],
         others: &[&Client],
     ) -> (wire::GroupInfo, wire::RatchetTree) {
+        self.create_from(group_id, external_senders, participants, others, &[])
+    }
+
+    /// With these components beside the usual ones.
+    pub(crate) fn create_from(
+        &mut self,
+        group_id: &str,
+        external_senders: Vec<ExternalSender>,
+        participants: &[(UserUri, u32)],
+        others: &[&Client],
+        more: &[(ComponentId, Vec<u8>)],
+    ) -> (wire::GroupInfo, wire::RatchetTree) {
+        let mut components = components(participants);
+        for (component, data) in more {
+            components.insert(*component, data.clone());
+        }
         let extensions = Extensions::from_vec(vec![
-            Extension::AppDataDictionary(AppDataDictionaryExtension::new(components(participants))),
+            Extension::AppDataDictionary(AppDataDictionaryExtension::new(components)),
             Extension::ExternalSenders(external_senders),
             Extension::RequiredCapabilities(RequiredCapabilitiesExtension::new(
                 &[ExtensionType::AppDataDictionary],
@@ -359,6 +383,26 @@ impl Client {
             .create_message(provider, signer, text)
             .unwrap();
         tls::decode_exact(&message.tls_serialize_detached().unwrap()).unwrap()
+    }
+
+    /// A text with its sender and room in it, and its franking tag beside it. Gives the content, too.
+    pub(crate) fn franked_message(&mut self, room: &RoomUri, text: &str) -> (ApplicationMessage, Vec<u8>) {
+        let content = super::content::content_of(self.user(), room, text);
+        let tag = crate::mls::crypto::hmac_sha256(&content.salt, &content.encode()).unwrap();
+        let message = self.message_with_tag(tag, &content.encode());
+        (message, content.encode())
+    }
+
+    /// Any content beside any franking tag.
+    pub(crate) fn message_with_tag(&mut self, franking_tag: [u8; 32], content: &[u8]) -> ApplicationMessage {
+        self.message_with_item(tls::encode(&FrankAad { franking_tag }), content)
+    }
+
+    /// Anything as `frank_aad`.
+    pub(crate) fn message_with_item(&mut self, data: Vec<u8>, content: &[u8]) -> ApplicationMessage {
+        let group = self.group.as_mut().expect("a member");
+        group.set_safe_aad(vec![SafeAadItem::new(FRANK_AAD, data)]).unwrap();
+        self.message(content)
     }
 
     pub(crate) fn propose_remove(&mut self, leaf: u32) -> ProposalMessage {

@@ -19,6 +19,7 @@ pub(crate) fn roles() -> RoleData {
         Capability::CAN_ADD_OWN_CLIENT,
         Capability::CAN_REMOVE_OWN_CLIENT,
         Capability::CAN_REMOVE_SELF,
+        Capability::CAN_REPORT_ABUSE,
     ];
     let others = [
         Capability::CAN_ADD_PARTICIPANT,

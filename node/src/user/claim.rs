@@ -16,11 +16,20 @@ pub(super) struct Claim {
     pub(super) given: Vec<GivenKeyPackage>,
 }
 
-/// Decides a claim whose signature has been checked. `default_allow`: what holds where the user has set no rule.
+/// What the provider adds to a user's own rules.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct ClaimPolicy {
+    /// What holds where the user has set no rule.
+    pub(super) implied: bool,
+    /// Are users that are not there told from those that do not consent?
+    pub(super) tells_unknown: bool,
+}
+
+/// Decides a claim whose signature has been checked.
 pub(super) fn decide_claim(
     state: &UserState,
     at_ms: u64,
-    default_allow: bool,
+    policy: ClaimPolicy,
     request: &KeyMaterialRequest,
 ) -> Result<Claim, NodeError> {
     let refuse = |code| {
@@ -32,6 +41,8 @@ pub(super) fn decide_claim(
     };
     match state.profile.standing {
         Standing::Known => {}
+        // "The target provider can use this response as a catch all"
+        _ if !policy.tells_unknown => return refuse(KeyMaterialUserCode::NoConsent),
         Standing::Unknown => return refuse(KeyMaterialUserCode::UserUnknown),
         Standing::Deleted => return refuse(KeyMaterialUserCode::UserDeleted),
     }
@@ -41,7 +52,7 @@ pub(super) fn decide_claim(
         let room = request.tbs.room_id.as_ref();
         let consents = room
             .and_then(|room| state.profile.consents(requester, room))
-            .unwrap_or(default_allow);
+            .unwrap_or(policy.implied);
         if !consents && state.profile.consents_to_another_room(requester, room) {
             return refuse(KeyMaterialUserCode::NoConsentForThisRoom);
         }

@@ -5,15 +5,17 @@ use std::sync::Arc;
 
 use mimi_hub_cluster::ShardReader;
 use mimi_hub_proto::mls::KeyPackage;
-use mimi_hub_proto::uri::{ClientUri, RoomUri};
-use mimi_hub_proto::{ClientIdentity, KeyMaterialRequest, KeyMaterialResponse, tls};
+use mimi_hub_proto::uri::{ClientUri, RoomUri, UserUri};
+use mimi_hub_proto::{ClientIdentity, ConsentEntry, KeyMaterialRequest, KeyMaterialResponse, tls};
 use openmls::key_packages::KeyPackageIn;
 use openmls::prelude::ProtocolVersion;
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 use tls_codec::DeserializeBytes;
 
-use super::claim::{self, Claim};
+use super::claim::{self, Claim, ClaimPolicy};
+use super::consent::{self, ConsentView};
+use super::discovery::{self, Entry};
 use super::event::{ConsentRule, StoredKeyPackage, UserEvent};
 use super::state::{Standing, UserState};
 use crate::actor::{Decision, Entity};
@@ -48,7 +50,12 @@ pub(crate) enum UserRequest {
         #[serde(with = "crate::octets")]
         key_packages: Vec<KeyPackage>,
     },
-    Claim(#[serde(with = "crate::octets")] KeyMaterialRequest),
+    Claim {
+        #[serde(with = "crate::octets")]
+        request: KeyMaterialRequest,
+        /// Are requester and target in a room together, as far as this provider can see?
+        shares_room: bool,
+    },
     SetConsent(ConsentRule),
     JoinRoom(RoomUri),
     ForgetRoom(RoomUri),
@@ -56,6 +63,30 @@ pub(crate) enum UserRequest {
     Rooms,
     /// Nothing but the reply that the same request had, if it was accepted before.
     Answered,
+    /// Ask another user for consent, or do no more.
+    RequestConsent {
+        target: UserUri,
+        room: Option<RoomUri>,
+        withdraws: bool,
+    },
+    /// Set a consent rule and have the requester told.
+    AnswerConsent {
+        requester: UserUri,
+        room: Option<RoomUri>,
+        allow: bool,
+        with_key_packages: bool,
+    },
+    /// Another user's consent operation, about this one.
+    ConsentReceived(#[serde(with = "crate::octets")] ConsentEntry),
+    /// The user's request cannot be delivered.
+    ConsentUndeliverable {
+        target: UserUri,
+        room: Option<RoomUri>,
+    },
+    /// All there is about consent.
+    Consent,
+    SetProfile(Vec<Entry>),
+    Profile,
 }
 
 /// What a user answers when nothing is accepted.
@@ -74,6 +105,10 @@ pub(crate) enum UserAnswer {
     /// The claim gives out nothing.
     KeyMaterial(#[serde(with = "crate::octets")] KeyMaterialResponse),
     Rooms(Vec<RoomUri>),
+    NoSuchRequest,
+    Consent(ConsentView),
+    BadProfile(String),
+    Profile(Vec<Entry>),
 }
 
 impl Entity for UserState {
@@ -106,7 +141,7 @@ impl UserState {
         let profile = &self.profile;
         match (&request, profile.standing) {
             (UserRequest::Create, Standing::Known) => return Ok(Decision::Answer(UserAnswer::Unchanged)),
-            (UserRequest::Create | UserRequest::Claim(_), _) | (_, Standing::Known) => {}
+            (UserRequest::Create | UserRequest::Claim { .. }, _) | (_, Standing::Known) => {}
             // Room lists are kept for users that the provider has not announced, too: a Welcome may come first.
             (UserRequest::JoinRoom(_) | UserRequest::ForgetRoom(_) | UserRequest::Rooms, Standing::Unknown) => {}
             _ => return Ok(Decision::Answer(UserAnswer::Unknown)),
@@ -133,9 +168,9 @@ impl UserState {
                 accept(UserEvent::ClientRemoved { client, dropped })
             }
             UserRequest::StoreKeyPackages { client, key_packages } => self.store(at_ms, &client, &key_packages),
-            UserRequest::Claim(request) => {
-                let default_allow = self.settings.config.consent.default == ConsentDefault::Allow;
-                let Claim { response, given } = claim::decide_claim(self, at_ms, default_allow, &request)?;
+            UserRequest::Claim { request, shares_room } => {
+                let policy = self.claim_policy(&request, shares_room);
+                let Claim { response, given } = claim::decide_claim(self, at_ms, policy, &request)?;
                 if given.is_empty() {
                     Decision::Answer(UserAnswer::KeyMaterial(response))
                 } else {
@@ -157,9 +192,68 @@ impl UserState {
             UserRequest::Rooms if profile.standing == Standing::Unknown && profile.rooms.is_empty() => {
                 Decision::Answer(UserAnswer::Unknown)
             }
+            UserRequest::RequestConsent {
+                target,
+                room,
+                withdraws,
+            } => outcome(consent::decide_request(self, at_ms, target, room, withdraws)),
+            UserRequest::AnswerConsent {
+                requester, room, allow, ..
+            } if self.has_rules_enough(&requester, room.as_ref(), allow) => {
+                Decision::Answer(UserAnswer::TooMany("consent rules".into()))
+            }
+            UserRequest::AnswerConsent {
+                requester,
+                room,
+                allow,
+                with_key_packages,
+            } => accept(consent::decide_answer(
+                self,
+                at_ms,
+                requester,
+                room,
+                allow,
+                with_key_packages,
+            )?),
+            UserRequest::ConsentReceived(entry) => outcome(consent::decide_received(self, at_ms, &entry)),
+            UserRequest::ConsentUndeliverable { target, room } => {
+                accept(UserEvent::ConsentUndeliverable { target, room })
+            }
+            UserRequest::Consent => Decision::Answer(UserAnswer::Consent(ConsentView {
+                rules: profile.consent.clone(),
+                requests: profile.contacts.asked.clone(),
+                sent: profile.contacts.sent.clone(),
+                updates: profile.contacts.told.clone(),
+            })),
+            UserRequest::SetProfile(entries) => match discovery::check(&entries) {
+                Ok(()) if entries == profile.contacts.entries => Decision::Answer(UserAnswer::Unchanged),
+                Ok(()) => accept(UserEvent::ProfileSet(entries)),
+                Err(bad) => Decision::Answer(UserAnswer::BadProfile(bad.to_string())),
+            },
+            UserRequest::Profile => Decision::Answer(UserAnswer::Profile(profile.contacts.entries.clone())),
             UserRequest::Answered => Decision::Answer(UserAnswer::Unchanged),
             UserRequest::Rooms => Decision::Answer(UserAnswer::Rooms(profile.rooms.iter().cloned().collect())),
         })
+    }
+
+    fn claim_policy(&self, request: &KeyMaterialRequest, shares_room: bool) -> ClaimPolicy {
+        let consent = &self.settings.config.consent;
+        let is_ours = self.settings.is_local(&request.tbs.requesting_user.provider());
+        ClaimPolicy {
+            implied: consent.default == ConsentDefault::Allow
+                || consent.same_provider && is_ours
+                || consent.shared_room && shares_room,
+            tells_unknown: consent.tell_unknown,
+        }
+    }
+
+    fn has_rules_enough(&self, requester: &UserUri, room: Option<&RoomUri>, allow: bool) -> bool {
+        let rule = ConsentRule {
+            requester: Some(requester.clone()),
+            room: room.cloned(),
+            allow,
+        };
+        self.profile.consent.len() >= CONSENT_RULES_MAX && !self.profile.replaces(&rule)
     }
 
     /// All KeyPackages of a request are stored, or none.
@@ -236,6 +330,15 @@ fn accept(event: UserEvent) -> Decision<UserAnswer> {
     Decision::Accept {
         event: Event::User(event),
         reply: Vec::new(),
+    }
+}
+
+fn outcome(outcome: consent::Outcome) -> Decision<UserAnswer> {
+    match outcome {
+        consent::Outcome::Event(event) => accept(event),
+        consent::Outcome::Unchanged => Decision::Answer(UserAnswer::Unchanged),
+        consent::Outcome::NoSuchRequest => Decision::Answer(UserAnswer::NoSuchRequest),
+        consent::Outcome::TooMany => Decision::Answer(UserAnswer::TooMany("consent requests".into())),
     }
 }
 

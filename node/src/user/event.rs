@@ -1,8 +1,11 @@
 //! What can happen to a user of this provider.
 
-use mimi_hub_proto::uri::{ClientUri, RoomUri, UserUri};
+use mimi_hub_proto::uri::{ClientUri, ProviderDomain, RoomUri, UserUri};
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
+
+use super::consent::{Asked, ConsentSent, SentEffect, Told};
+use super::discovery::Entry;
 
 /// An event of a user.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -38,6 +41,28 @@ pub enum UserEvent {
     RoomJoined(RoomUri),
     /// The user wants to hear no more of a room.
     RoomForgotten(RoomUri),
+    /// The user sends a consent operation to another user's provider.
+    ConsentSent(ConsentSent),
+    /// Another user asks for consent.
+    ConsentAsked(Asked),
+    /// Another user asks no more.
+    ConsentWithdrawn {
+        /// Who asked.
+        requester: UserUri,
+        /// For which room; absent for any.
+        room: Option<RoomUri>,
+    },
+    /// Another user has told of its consent.
+    ConsentTold(Told),
+    /// A request of this user cannot be delivered.
+    ConsentUndeliverable {
+        /// Whom it asked.
+        target: UserUri,
+        /// For which room; absent for any.
+        room: Option<RoomUri>,
+    },
+    /// The user has this profile from now on.
+    ProfileSet(Vec<Entry>),
 }
 
 /// A KeyPackage that has been given out.
@@ -71,4 +96,26 @@ pub struct ConsentRule {
     pub room: Option<RoomUri>,
     /// Yes or no.
     pub allow: bool,
+}
+
+impl UserEvent {
+    /// The provider that is to hear of it.
+    pub(crate) fn destination(&self) -> Option<&ProviderDomain> {
+        match self {
+            UserEvent::ConsentSent(sent) => Some(&sent.to),
+            _ => None,
+        }
+    }
+
+    /// KeyPackages that it gives out.
+    pub(crate) fn given(&self) -> &[GivenKeyPackage] {
+        match self {
+            UserEvent::KeyPackagesClaimed(given) => given,
+            UserEvent::ConsentSent(ConsentSent {
+                effect: SentEffect::Answers { given, .. },
+                ..
+            }) => given,
+            _ => &[],
+        }
+    }
 }

@@ -1,10 +1,12 @@
-//! Users of this provider: their clients, the KeyPackages they have in store, who may fetch those, and the rooms they are
-//! in.
+//! Users of this provider: their clients, the KeyPackages they have in store, who may fetch those, what they can be found by,
+//! and the rooms they are in.
 //!
 //! Invariant: a KeyPackage is given out once. Claims go through the log, so that this holds across any failure.
 
 mod claim;
+pub(crate) mod consent;
 mod decide;
+pub(crate) mod discovery;
 pub(crate) mod event;
 pub(crate) mod state;
 #[cfg(test)]

@@ -7,6 +7,8 @@ use mimi_hub_cluster::ShardReader;
 use mimi_hub_proto::uri::{ClientUri, RoomUri, UserUri};
 use serde::{Deserialize, Serialize};
 
+use super::consent::{Asked, Sent, Told};
+use super::discovery::Entry;
 use super::event::{ConsentRule, StoredKeyPackage, UserEvent};
 use crate::command::{Head, decode};
 use crate::entity::EntityId;
@@ -25,6 +27,22 @@ pub(crate) struct Profile {
     pub(crate) consent: Vec<ConsentRule>,
     /// The rooms in the user's event stream.
     pub(crate) rooms: BTreeSet<RoomUri>,
+    /// What concerns other people; a record of its own.
+    #[serde(skip)]
+    pub(crate) contacts: Contacts,
+}
+
+/// What a user and others have sent each other, and what it can be found by.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Contacts {
+    /// Consent requests of others that wait for an answer, the oldest first.
+    pub(crate) asked: Vec<Asked>,
+    /// The user's own consent requests, the oldest first.
+    pub(crate) sent: Vec<Sent>,
+    /// What others have told of their consent, the oldest first.
+    pub(crate) told: Vec<Told>,
+    /// What the user can be found by.
+    pub(crate) entries: Vec<Entry>,
 }
 
 /// What a provider says of a user.
@@ -54,10 +72,14 @@ impl Profile {
                 self.clients.remove(client);
             }
             UserEvent::ConsentSet(rule) => {
-                self.consent
-                    .retain(|known| (&known.requester, &known.room) != (&rule.requester, &rule.room));
-                self.consent.push(rule.clone());
+                self.set_rule(rule);
             }
+            UserEvent::ConsentSent(sent) => self.note_sent(sent),
+            UserEvent::ConsentAsked(asked) => self.note_asked(asked),
+            UserEvent::ConsentWithdrawn { requester, room } => self.forget_asked(requester, room.as_ref()),
+            UserEvent::ConsentTold(told) => self.note_told(told),
+            UserEvent::ConsentUndeliverable { target, room } => self.note_undeliverable(target, room.as_ref()),
+            UserEvent::ProfileSet(entries) => self.contacts.entries.clone_from(entries),
             UserEvent::RoomJoined(room) => {
                 self.rooms.insert(room.clone());
             }
@@ -119,10 +141,13 @@ impl UserState {
         let EntityId::User(user) = id else {
             return Err(NodeError::WrongEntity(id.to_string()));
         };
-        let profile = match reader.get(&keys::checkpoint(id))? {
+        let mut profile: Profile = match reader.get(&keys::checkpoint(id))? {
             Some(bytes) => decode(&bytes)?,
             None => Profile::default(),
         };
+        if let Some(bytes) = reader.get(&keys::contacts(id))? {
+            profile.contacts = decode(&bytes)?;
+        }
         let mut key_packages = BTreeMap::new();
         for (_, value) in read::prefix(reader, &keys::key_packages(id))? {
             let stored: StoredKeyPackage = decode(&value)?;
@@ -155,8 +180,8 @@ impl UserState {
                     self.key_packages.insert(package.reference.to_vec(), package.clone());
                 }
             }
-            UserEvent::KeyPackagesClaimed(packages) => {
-                for package in packages {
+            UserEvent::KeyPackagesClaimed(_) | UserEvent::ConsentSent(_) => {
+                for package in event.given() {
                     self.key_packages.remove(package.reference.as_slice());
                     self.given.insert(package.reference.to_vec(), package.not_after_s);
                 }

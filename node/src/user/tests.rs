@@ -1,6 +1,7 @@
 mod consent;
 mod properties;
 mod publishing;
+mod requests;
 
 use std::sync::Arc;
 
@@ -76,6 +77,14 @@ impl World {
     }
 
     fn claim_with(&mut self, change: impl FnOnce(&mut KeyMaterialRequestTbs)) -> KeyMaterialResponse {
+        self.claim_sharing(false, change)
+    }
+
+    fn claim_sharing(
+        &mut self,
+        shares_room: bool,
+        change: impl FnOnce(&mut KeyMaterialRequestTbs),
+    ) -> KeyMaterialResponse {
         let mut tbs = KeyMaterialRequestTbs {
             requesting_user: bob(),
             target_user: alice(),
@@ -91,7 +100,7 @@ impl World {
             tbs,
             key_material_request_signature: Vec::new(),
         };
-        match self.ask(UserRequest::Claim(request)) {
+        match self.ask(UserRequest::Claim { request, shares_room }) {
             Asked::Accepted { reply, .. } => tls::decode_exact(&reply).unwrap(),
             Asked::Answer(UserAnswer::KeyMaterial(response)) => response,
             Asked::Answer(other) => panic!("{other:?}"),

@@ -53,7 +53,7 @@ pub fn resolve<'a>(
     Ok(())
 }
 
-fn dictionary(extensions: &Extensions<GroupContext>) -> Result<AppDataDictionary, OpsError> {
+pub(super) fn dictionary(extensions: &Extensions<GroupContext>) -> Result<AppDataDictionary, OpsError> {
     let Some(extension) = extensions.app_data_dictionary() else {
         return Ok(AppDataDictionary::new());
     };

@@ -1,7 +1,7 @@
 //! Ways into a room other than a Welcome: making it, and joining by an external Commit.
 
 use mimi_hub_proto::RatchetTreeOption;
-use mimi_hub_proto::mls::MlsMessage;
+use mimi_hub_proto::mls::{MlsMessage, SignaturePublicKey};
 use mimi_hub_proto::tls::{decode_exact, encode};
 use mimi_hub_proto::uri::RoomUri;
 use openmls::group::{MlsGroup, MlsGroupCreateConfig, PURE_PLAINTEXT_WIRE_FORMAT_POLICY};
@@ -15,6 +15,7 @@ use openmls::prelude::{
 use openmls_traits::OpenMlsProvider as _;
 
 use super::commit::{commit_request, full_tree};
+use super::franking;
 use super::keys::{CIPHERSUITE, ClientKeys};
 use super::receive::ratchet_tree_in;
 use super::requests::{self, GroupInfoQuery};
@@ -46,12 +47,15 @@ impl ClientState {
         initial: &InitialState,
     ) -> Result<NewRoom, OpsError> {
         let keys = &self.keys;
+        let hub_key = decode_exact::<mimi_hub_proto::mls::ExternalSender>(external_sender)
+            .map_err(OpsError::answer("ExternalSender"))?
+            .signature_key;
         let external_sender =
             ExternalSender::tls_deserialize_exact(external_sender).map_err(OpsError::answer("ExternalSender"))?;
         let config = MlsGroupCreateConfig::builder()
             .ciphersuite(CIPHERSUITE)
             .capabilities(ClientKeys::capabilities())
-            .with_group_context_extensions(group_context_extensions(external_sender, initial)?)
+            .with_group_context_extensions(group_context_extensions(room, hub_key, external_sender, initial)?)
             .wire_format_policy(PURE_PLAINTEXT_WIRE_FORMAT_POLICY)
             .build();
         let group_id = room::group_id(room);
@@ -165,6 +169,8 @@ impl ClientState {
 }
 
 fn group_context_extensions(
+    room: &RoomUri,
+    hub_key: SignaturePublicKey,
     external_sender: ExternalSender,
     initial: &InitialState,
 ) -> Result<Extensions<GroupContext>, OpsError> {
@@ -174,7 +180,8 @@ fn group_context_extensions(
         &[CredentialType::Basic],
     );
     let mut dictionary = AppDataDictionary::new();
-    for (component, data) in initial.components() {
+    let franking = franking::components(room, hub_key);
+    for (component, data) in initial.components().into_iter().chain(franking) {
         dictionary.insert(component, data);
     }
     Extensions::from_vec(vec![

@@ -9,6 +9,7 @@ use mimi_hub_proto::{SubmitMessageRequest, SubmitMessageResponse};
 use openmls::group::MlsGroup;
 use openmls::prelude::tls_codec::Serialize as _;
 
+use super::franking;
 use super::keys::ClientKeys;
 use super::room::UnansweredMessage;
 use super::state::ClientState;
@@ -140,6 +141,7 @@ impl ClientState {
 
 /// Encrypts one message: its digest, and the SubmitMessageRequest.
 fn seal(keys: &ClientKeys, group: &mut MlsGroup, content: &MimiContent) -> Result<(MessageDigest, Vec<u8>), OpsError> {
+    franking::commit_to(keys, group, content)?;
     let encrypted = group
         .create_message(&keys.provider, &keys.signer, &content.encode())
         .map_err(OpsError::mls("encrypt a message"))?

@@ -9,6 +9,8 @@
 //! | `join` | making a room, joining by an external Commit |
 //! | `commit` | Commits, leaving, and the hub's answers |
 //! | `receive` | FanoutMessages |
+//! | `franking` | the stamp of the hub on messages, and reporting them |
+//! | `people` | consent, finding users, reports, over the gateway |
 //! | `app_data` | what AppDataUpdates do to the room's components |
 //! | `roles` | what a new room begins with |
 //! | `driver` ([`Client`]) | state and gateway together: send, follow the stream, try again |
@@ -16,10 +18,12 @@
 mod app_data;
 mod commit;
 mod driver;
+mod franking;
 mod gateway;
 mod join;
 mod keys;
 mod message;
+mod people;
 mod receive;
 mod requests;
 mod roles;
@@ -32,9 +36,11 @@ mod transcript;
 pub use app_data::resolve as resolve_app_data;
 pub use commit::{RoomChange, UpdateAnswer};
 pub use driver::Client;
+pub use franking::Evidence;
 pub use gateway::{
-    Admin, Consent, EventPage, Gateway, GatewaySettings, HubInfo, KeyPackageStock, MemberView, ParticipantView,
-    Problem, Resent, RetryPolicy, RoomEvent, RoomView,
+    Admin, Consent, ConsentAnswer, ConsentAsked, ConsentSent, ConsentTold, ConsentView, EventPage, FrankingKeyInfo,
+    Gateway, GatewaySettings, HubInfo, KeyPackageStock, MemberView, ParticipantView, Problem, ProfileEntry, Report,
+    ReportPage, ReportedMessage, Resent, RetryPolicy, RoomEvent, RoomView,
 };
 pub use join::NewRoom;
 pub use message::MessageAnswer;

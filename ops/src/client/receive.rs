@@ -8,13 +8,14 @@ use mimi_hub_proto::content::MimiContent;
 use mimi_hub_proto::mls::{ApplicationMessage, CommitMessage, ProposalMessage, Welcome};
 use mimi_hub_proto::tls::{decode_exact, encode};
 use mimi_hub_proto::uri::RoomUri;
-use mimi_hub_proto::{FanoutEvent, FanoutMessage, RatchetTreeOption};
+use mimi_hub_proto::{FanoutEvent, FanoutMessage, Frank, RatchetTreeOption};
 use openmls::group::{StagedCommit, StagedWelcome, WelcomeError};
 use openmls::prelude::tls_codec::Deserialize as _;
 use openmls::prelude::{MlsMessageIn, ProcessedMessageContent, ProtocolMessage, RatchetTreeIn};
 use openmls_traits::OpenMlsProvider as _;
 
 use super::app_data;
+use super::franking;
 use super::message::{check_claims, shown_text};
 use super::room::{self, Membership, UpdateKind};
 use super::state::ClientState;
@@ -61,7 +62,7 @@ impl ClientState {
     fn dispatch(&mut self, room: &RoomUri, fanout: FanoutMessage) -> Result<Received, OpsError> {
         let accepted_ms = fanout.timestamp;
         match fanout.event {
-            FanoutEvent::Application { message, .. } => self.receive_message(room, &message, accepted_ms),
+            FanoutEvent::Application { message, frank } => self.receive_message(room, &message, frank, accepted_ms),
             FanoutEvent::Commit {
                 commit,
                 external_proposals,
@@ -231,6 +232,7 @@ impl ClientState {
         &mut self,
         room: &RoomUri,
         message: &ApplicationMessage,
+        frank: Option<Frank>,
         accepted_ms: u64,
     ) -> Result<Received, OpsError> {
         let octets = encode(message);
@@ -277,8 +279,22 @@ impl ClientState {
                 "it is not an application message of another client",
             ));
         };
-        let content = MimiContent::decode(&application.into_bytes()).map_err(OpsError::mls("read the MIMI content"))?;
+        let octets = application.into_bytes();
+        let content = MimiContent::decode(&octets).map_err(OpsError::mls("read the MIMI content"))?;
         check_claims(&content, &sender, room)?;
+        let receipt = franking::Receipt {
+            room,
+            sender: sender.user(),
+            octets: &octets,
+            content: &content,
+            accepted_ms,
+        };
+        match franking::verify(keys, group, message, frank, &receipt) {
+            Ok(evidence) => franking::keep(&mut membership.evidence, evidence),
+            // What the sender has sent is sound; that it cannot be proven is somebody else's doing.
+            Err(error @ OpsError::Signature { what: "frank" }) => membership.failures.push(error.to_string()),
+            Err(error) => return Err(error),
+        }
         membership.deliver(TranscriptEntry {
             user: sender.user().clone(),
             client: sender.client().clone(),

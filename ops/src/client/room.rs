@@ -13,6 +13,7 @@ use openmls::prelude::tls_codec::Serialize as _;
 use openmls::prelude::{Credential, LeafNodeIndex, SenderRatchetConfiguration};
 
 use super::app_data;
+use super::franking::Evidence;
 use super::transcript::{MessageDigest, Seen, TranscriptEntry};
 use crate::OpsError;
 
@@ -46,6 +47,8 @@ pub(super) struct Membership {
     /// Application messages of this client that the hub has accepted and the stream has yet to bring: in the order in which
     /// they stand last in `transcript`.
     pub(super) undelivered: VecDeque<MessageDigest>,
+    /// Received messages that the hub has stamped.
+    pub(super) evidence: VecDeque<Evidence>,
     pub(super) redelivered: u64,
     pub(super) failures: Vec<String>,
 }
@@ -115,6 +118,7 @@ impl Membership {
             epochs: BTreeMap::new(),
             transcript: Vec::new(),
             undelivered: VecDeque::new(),
+            evidence: VecDeque::new(),
             redelivered: 0,
             failures: Vec::new(),
         }

@@ -1,5 +1,7 @@
 //! The steps of the demo: draft-ietf-mimi-protocol, section 3, and a power cut.
 
+mod people;
+
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -108,7 +110,25 @@ impl Play {
         };
         self.room_scene(report, power_cut, Self::power_cut).await?;
         self.room_scene(report, "the conversation goes on in a new epoch", Self::go_on)
-            .await
+            .await?;
+        self.scene(
+            report,
+            "Alice and Bob find each other by their profiles",
+            Self::discovery,
+        )
+        .await?;
+        self.scene(
+            report,
+            "Bob, who lets nobody add him, grants Alice's request",
+            Self::consent,
+        )
+        .await?;
+        self.scene(
+            report,
+            "an abuse report is proven by its frank, a forged one is not",
+            Self::abuse_report,
+        )
+        .await
     }
 
     /// Counts into the report what has been counted so far.

@@ -65,6 +65,8 @@ pub enum Change {
     },
     /// The actor's user leaves the participant list.
     RemoveSelf,
+    /// A message of the room is reported to the hub.
+    ReportAbuse,
     /// An application message is sent.
     SendMessage,
 }
@@ -227,6 +229,7 @@ impl<'a> Judge<'a> {
             Change::RemoveParticipant { user } if self.is_actor(user) => self.remove_self(),
             Change::RemoveParticipant { user } => self.remove_participant(user),
             Change::RemoveSelf => self.remove_self(),
+            Change::ReportAbuse => self.holder(Capability::CAN_REPORT_ABUSE).map(drop),
             Change::SendMessage => self.holder(Capability::CAN_SEND_MESSAGE).map(drop),
         }
     }

@@ -123,6 +123,7 @@ impl<'a> Effects<'a> {
             | Change::ChangeMetadata(_)
             | Change::ChangeRoleDefinitions
             | Change::ReInit
+            | Change::ReportAbuse
             | Change::SendMessage => {}
         }
         Ok(())

@@ -13,5 +13,6 @@ mod mls_bytes;
 mod mls_spec_crate;
 mod mls_views;
 mod openmls_groups;
+mod people;
 mod round_trip;
 mod samples;

@@ -19,6 +19,7 @@ mod leave;
 mod local_api;
 mod membership;
 mod notify;
+mod people;
 mod process;
 mod rebuild;
 mod relay;

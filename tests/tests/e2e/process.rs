@@ -229,8 +229,14 @@ fn hub_key_texts(hub: &Hub) -> Vec<String> {
     let keys = fs::read(hub.home().join("data/hub-keys.json")).unwrap();
     let keys: serde_json::Value = serde_json::from_slice(&keys).unwrap();
     let mut texts = Vec::new();
-    for pair in keys.as_array().unwrap() {
-        let private: Vec<u8> = serde_json::from_value(pair["private"].clone()).unwrap();
+    let signature = keys["signature"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|pair| &pair["private"]);
+    let franking = keys["franking"].as_array().unwrap().iter().map(|key| &key["key"]);
+    for secret in signature.chain(franking) {
+        let private: Vec<u8> = serde_json::from_value(secret.clone()).unwrap();
         assert!(private.len() >= 32);
         texts.push(base64::prelude::BASE64_STANDARD.encode(&private));
         texts.push(private.iter().map(|byte| format!("{byte:02x}")).collect());

@@ -3,6 +3,7 @@
 mod bundles;
 mod commits;
 mod creation;
+mod franking;
 mod key_material;
 mod membership;
 mod messages;

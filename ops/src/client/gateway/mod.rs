@@ -7,6 +7,7 @@
 mod admin;
 mod http;
 mod json;
+mod people;
 #[cfg(test)]
 mod tests;
 
@@ -14,6 +15,11 @@ pub use admin::Admin;
 pub use http::{GatewaySettings, Resent, RetryPolicy};
 pub use json::{
     Consent, EventPage, HubInfo, KeyPackageStock, MemberView, ParticipantView, Problem, RoomEvent, RoomView,
+};
+
+pub use people::{
+    ConsentAnswer, ConsentAsked, ConsentSent, ConsentTold, ConsentView, FrankingKeyInfo, ProfileEntry, Report,
+    ReportPage, ReportedMessage,
 };
 
 use std::time::Duration;

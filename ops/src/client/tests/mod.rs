@@ -2,6 +2,7 @@
 
 mod answers;
 mod deliveries;
+mod franking;
 mod group_info;
 mod requests;
 mod story;

@@ -19,6 +19,7 @@ use mimi_hub_proto::{
 use crate::mls_bytes::{self, verbatim};
 
 mod parts;
+mod people;
 
 pub(crate) use parts::*;
 
@@ -54,6 +55,7 @@ pub(crate) fn samples() -> Vec<Sample> {
         updates(),
         messages(),
         group_infos(),
+        people::samples(),
     ]
     .into_iter()
     .flatten()

@@ -331,3 +331,36 @@ async fn so_many_proposals_may_wait() {
     refused.not_allowed("too many proposals are pending");
     world.propose_from(domain("c.example"), &proposals[..1]).unwrap();
 }
+
+/// "The `moreProposals` list in a `FanoutMessage` MUST be the same as the corresponding `moreProposals` list in the
+/// `HandshakeBundle`"
+#[tokio::test]
+async fn protocol_5_5_more_proposals_are_fanned_out_as_they_came() {
+    let (_hub, mut world) = World::new().await;
+    let bob = world.add("bob@b.example", MEMBER);
+    let proposals = world.people[bob].propose_to_leave();
+    assert!(proposals.len() > 1);
+    let event = world.propose(bob, &proposals).unwrap();
+    let accepted = crate::command::Accepted {
+        entity: crate::entity::EntityId::Room(super::world::room_uri()),
+        seq: 9,
+        decided_by: 0,
+        decided_after: 0,
+        at_ms: 77,
+        request: None,
+        reply: Vec::new(),
+        event: crate::command::Event::Room(event),
+    };
+    let sent = crate::room::fan_out::to_provider(&accepted, &super::world::domain("b.example")).unwrap();
+    let [message] = sent.as_slice() else { panic!("{sent:?}") };
+    let mimi_hub_proto::FanoutEvent::Proposals {
+        proposal,
+        more_proposals,
+    } = &message.event
+    else {
+        panic!("{message:?}")
+    };
+    assert_eq!(proposal, &proposals[0]);
+    assert_eq!(more_proposals, &proposals[1..]);
+    assert_eq!(message.timestamp, 77);
+}
