@@ -137,7 +137,10 @@ impl AssetPolicy {
     pub fn permits(&self, media_type: &MediaType) -> bool {
         let in_list = |list: &[MediaType]| list.iter().any(|entry| entry.covers(media_type));
         !in_list(&self.forbidden_media_types)
-            && self.permitted_media_types.as_ref().is_none_or(|permitted| in_list(permitted))
+            && self
+                .permitted_media_types
+                .as_ref()
+                .is_none_or(|permitted| in_list(permitted))
     }
 
     /// Section 6.4: whether an asset that a user of `provider` has sent may be at `host`.
@@ -145,7 +148,10 @@ impl AssetPolicy {
         let same = |name: &DomainName, other: &str| name.domain.eq_ignore_ascii_case(other);
         let mut domains = self.upload_domains.iter();
         let holds = |domains: &ProviderAssetUploadDomains| {
-            domains.asset_upload_destinations.iter().any(|domain| same(domain, host))
+            domains
+                .asset_upload_destinations
+                .iter()
+                .any(|domain| same(domain, host))
         };
         match self.asset_upload_location {
             AssetUploadLocation::Unspecified => true,
