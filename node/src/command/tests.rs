@@ -73,6 +73,8 @@ fn room_events() -> Vec<(&'static str, RoomEvent)> {
         fan_out: vec![b_example()],
         joined: vec![alice()],
         left: vec!["mimi://a.example/u/adam".parse().unwrap()],
+        external_proposals: Vec::new(),
+        join_code: None,
     };
     let frank = FrankRecord {
         server_frank: [0xcc; 32],
@@ -101,6 +103,7 @@ fn room_events() -> Vec<(&'static str, RoomEvent)> {
                 message: bytes(3),
                 frank: Some(frank),
                 fan_out: vec![b_example()],
+                withheld: Vec::new(),
             },
         ),
         (

@@ -1,12 +1,13 @@
 //! The requests that a hosted room's actor takes, and its state with them.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use mimi_hub_cluster::ShardReader;
 use mimi_hub_proto::mls::{GroupInfo, ProposalMessage, ProposalRef, RatchetTree};
 use mimi_hub_proto::uri::{ProviderDomain, RoomUri, UserUri};
 use mimi_hub_proto::{
-    GroupInfoRequest, HandshakeBundle, KeyMaterialResponse, RatchetTreeOption, SubmitMessageRequest,
+    GroupInfoRequest, HandshakeBundle, KeyMaterialResponse, SubmitMessageRequest,
     SubmitMessageResponse, UpdateOutcome, UpdateRoomResponse, tls,
 };
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -15,11 +16,14 @@ use serde_bytes::ByteBuf;
 use super::commit::{CommitBundle, decide_commit, replay_commit};
 use super::create::decide_create;
 use super::event::RoomEvent;
-use super::group_info::{GroupInfoParts, decide_group_info, ratchet_tree};
-use super::handshake::UpdateRefusal;
+use super::group_info::{GroupInfoDecision, GroupInfoParts, decide_group_info, ratchet_tree};
+use super::handshake::{Hosting, UpdateRefusal};
+use super::join_codes::{self, JoinCodeRefusal, JoinCodeRequest};
 use super::key_material::{decide_claimed, may_claim};
 use super::message::decide_message;
+use super::moderation::{self, ModerationRequest};
 use super::proposals::{advance_proposals, decide_proposals, replay_proposals};
+use super::records::JoinCode;
 use super::state::{Checkpoint, RoomLimits, RoomState};
 use crate::actor::{Decision, Entity};
 use crate::command::{Command, Event, Head, decode};
@@ -65,6 +69,10 @@ pub(crate) enum RoomRequest {
     },
     /// What the hub knows of it.
     View,
+    /// Join codes.
+    JoinCodes(JoinCodeRequest),
+    /// What the provider does on its own behalf.
+    Moderate(ModerationRequest),
 }
 
 /// What is asked of a room's group, as far as it can be looked at without the room.
@@ -76,13 +84,12 @@ pub(crate) enum Update {
 impl From<HandshakeBundle> for Update {
     fn from(bundle: HandshakeBundle) -> Self {
         match bundle {
-            // The tree that the committer sends is not looked at: the hub has its own.
             HandshakeBundle::Commit {
                 commit,
                 welcome,
                 group_info,
-                ratchet_tree: _,
-            } => Update::Commit(Box::new(CommitBundle::new(commit, welcome, group_info))),
+                ratchet_tree,
+            } => Update::Commit(Box::new(CommitBundle::new(commit, welcome, group_info, ratchet_tree))),
             HandshakeBundle::Proposals {
                 proposal,
                 more_proposals,
@@ -98,7 +105,7 @@ impl Serialize for Update {
                 commit: bundle.commit.clone(),
                 welcome: bundle.welcome.clone(),
                 group_info: bundle.group_info.clone(),
-                ratchet_tree: RatchetTreeOption::DistributionService,
+                ratchet_tree: bundle.ratchet_tree.clone(),
             },
             Update::Proposals(proposals) => {
                 let (proposal, more_proposals) = proposals
@@ -134,6 +141,12 @@ pub(crate) enum RoomAnswer {
     Submit(#[serde(with = "crate::octets")] SubmitMessageResponse),
     Update(#[serde(with = "crate::octets")] UpdateRoomResponse),
     View(RoomView),
+    JoinCodes(BTreeMap<String, JoinCode>),
+    JoinCodeRefused(JoinCodeRefusal),
+    /// It is so already.
+    Unchanged,
+    /// The provider's wish breaks the room's rules.
+    ModerationRefused(String),
 }
 
 /// The hub's view of a room, for its provider's gateways.
@@ -150,6 +163,8 @@ pub(crate) struct RoomView {
     participants: Vec<ParticipantView>,
     clients: Vec<ClientView>,
     pending_proposals: usize,
+    /// Users whom this provider keeps out.
+    barred: Vec<UserUri>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -254,12 +269,17 @@ impl Entity for HostedRoom {
         }
         let hub = Arc::clone(&self.hub);
         let is_local = |domain: &ProviderDomain| hub.is_local(domain);
-        let Some(state) = &mut self.state else {
+        let Some(state) = self.state.as_mut().filter(|state| !state.records.destroyed) else {
             return Ok(Decision::Answer(RoomAnswer::NoSuchRoom));
+        };
+        let hosting = Hosting {
+            at_ms,
+            is_local: &is_local,
+            keys: hub.keys(),
         };
         Ok(match request {
             RoomRequest::Create { .. } => Decision::Answer(RoomAnswer::Exists),
-            RoomRequest::Update { source, update: asked } => match update(state, at_ms, &source, &is_local, &asked)? {
+            RoomRequest::Update { source, update: asked } => match update(state, &hosting, &source, &asked)? {
                 Ok(event) => {
                     let outcome = UpdateOutcome::Success {
                         accepted_timestamp: at_ms,
@@ -288,8 +308,9 @@ impl Entity for HostedRoom {
                 }
                 Err(response) => Decision::Answer(RoomAnswer::Submit(response)),
             },
-            RoomRequest::GroupInfo { source, request } => match decide_group_info(state, &source, &request) {
-                Ok(parts) => Decision::Answer(RoomAnswer::GroupInfo(Box::new(parts))),
+            RoomRequest::GroupInfo { source, request } => match decide_group_info(state, at_ms, &source, &request) {
+                Ok(GroupInfoDecision::Give(parts)) => Decision::Answer(RoomAnswer::GroupInfo(parts)),
+                Ok(GroupInfoDecision::Admit(event)) => record(state, event),
                 Err(denied) => Decision::Answer(RoomAnswer::NotAuthorized(denied.to_string())),
             },
             RoomRequest::MayClaim { requester, target } => {
@@ -320,6 +341,8 @@ impl Entity for HostedRoom {
                 Err(bad) => Decision::Answer(RoomAnswer::BadKeyMaterial(bad.to_string())),
             },
             RoomRequest::View => Decision::Answer(RoomAnswer::View(view(state, seq - 1))),
+            RoomRequest::JoinCodes(request) => join_code(state, &hosting, &request),
+            RoomRequest::Moderate(request) => moderate(state, &hosting, &request)?,
         })
     }
 
@@ -333,21 +356,77 @@ impl Entity for HostedRoom {
     }
 }
 
+/// Accepts an event that changes only what the hub keeps beside the group.
+fn record(state: &mut RoomState, event: RoomEvent) -> Decision<RoomAnswer> {
+    state.advance_records(&event);
+    Decision::Accept {
+        event: Event::Room(event),
+        reply: Vec::new(),
+    }
+}
+
+fn join_code(state: &mut RoomState, hosting: &Hosting<'_>, request: &JoinCodeRequest) -> Decision<RoomAnswer> {
+    let decided = match request {
+        JoinCodeRequest::List { by } => match join_codes::list(state, by) {
+            Ok(codes) => return Decision::Answer(RoomAnswer::JoinCodes(codes)),
+            Err(refusal) => Err(refusal),
+        },
+        JoinCodeRequest::Create { by, id, terms } => {
+            join_codes::decide_create(state, hosting.at_ms, hosting.keys, by, id, terms)
+        }
+        JoinCodeRequest::Revoke { by, id } => join_codes::decide_revoke(state, by, id),
+    };
+    match decided {
+        Ok(event) => record(state, event),
+        Err(refusal) => Decision::Answer(RoomAnswer::JoinCodeRefused(refusal)),
+    }
+}
+
+fn moderate(
+    state: &mut RoomState,
+    hosting: &Hosting<'_>,
+    request: &ModerationRequest,
+) -> Result<Decision<RoomAnswer>, NodeError> {
+    let refused = |refusal: UpdateRefusal| Decision::Answer(RoomAnswer::ModerationRefused(refusal.to_string()));
+    let unchanged = Decision::Answer(RoomAnswer::Unchanged);
+    let (event, removal) = match request {
+        ModerationRequest::Remove { user, client } => {
+            match moderation::decide_removal(state, hosting, user, client.as_ref()) {
+                Ok(None) => return Ok(unchanged),
+                Ok(Some(removal)) => (removal.event.clone(), Some(removal)),
+                Err(refusal) => return Ok(refused(refusal)),
+            }
+        }
+        ModerationRequest::Bar(user) if state.records.barred.contains(user) => return Ok(unchanged),
+        ModerationRequest::Bar(user) => moderation::decide_bar(state, hosting, user),
+        ModerationRequest::Unbar(user) if !state.records.barred.contains(user) => return Ok(unchanged),
+        ModerationRequest::Unbar(user) => (RoomEvent::Unbarred { user: user.clone() }, None),
+        ModerationRequest::Destroy { by } => match moderation::decide_destroy(state, by) {
+            Ok(event) => (event, None),
+            Err(refusal) => return Ok(refused(refusal)),
+        },
+    };
+    if let Some(removal) = removal {
+        advance_proposals(state, removal)?;
+    }
+    Ok(record(state, event))
+}
+
 /// Decides an update and advances the state.
 fn update(
     state: &mut RoomState,
-    at_ms: u64,
+    hosting: &Hosting<'_>,
     source: &ProviderDomain,
-    is_local: &dyn Fn(&ProviderDomain) -> bool,
     asked: &Update,
 ) -> Result<Result<RoomEvent, UpdateRefusal>, NodeError> {
     match asked {
         Update::Commit(bundle) => {
-            let mut decision = match decide_commit(state, source, is_local, bundle) {
+            let mut decision = match decide_commit(state, hosting, source, bundle) {
                 Ok(decision) => decision,
                 Err(refusal) => return Ok(Err(refusal)),
             };
-            state.advance_commit(decision.staged, decision.changes, decision.after, &decision.accepted)?;
+            let accepted = &decision.accepted;
+            state.advance_commit(decision.staged, decision.changes, decision.after, hosting.at_ms, accepted)?;
             if let Some(welcome) = &mut decision.accepted.welcome {
                 // The hub has the tree itself: what the committer sends of it need not be trusted.
                 welcome.ratchet_tree = ByteBuf::from(tls::encode(&ratchet_tree(state)?));
@@ -355,8 +434,7 @@ fn update(
             Ok(Ok(RoomEvent::Commit(decision.accepted)))
         }
         Update::Proposals(proposals) => {
-            let messages: Vec<&ProposalMessage> = proposals.iter().collect();
-            let decision = match decide_proposals(state, at_ms, source, is_local, &messages) {
+            let decision = match decide_proposals(state, hosting, source, proposals) {
                 Ok(decision) => decision,
                 Err(refusal) => return Ok(Err(refusal)),
             };
@@ -381,7 +459,7 @@ fn replay(state: &mut RoomState, reader: &ShardReader, id: &EntityId, checkpoint
             continue;
         };
         match &accepted.event {
-            Event::Room(RoomEvent::Commit(commit)) => replay_commit(state, commit)?,
+            Event::Room(RoomEvent::Commit(commit)) => replay_commit(state, accepted.at_ms, commit)?,
             Event::Room(RoomEvent::Proposals { messages, .. }) => replay_proposals(state, accepted.at_ms, messages)?,
             Event::Room(RoomEvent::KeyPackagesClaimed {
                 provider,
@@ -391,6 +469,12 @@ fn replay(state: &mut RoomState, reader: &ShardReader, id: &EntityId, checkpoint
                 packages
                     .iter()
                     .for_each(|package| state.remember_key_package(provider, user, package));
+            }
+            Event::Room(event) => {
+                if let RoomEvent::Barred { messages, .. } = event {
+                    replay_proposals(state, accepted.at_ms, messages)?;
+                }
+                state.advance_records(event);
             }
             _ => {}
         }
@@ -426,6 +510,7 @@ fn view(state: &RoomState, seq: u64) -> RoomView {
             })
             .collect(),
         pending_proposals: state.pending.len(),
+        barred: state.records.barred.iter().cloned().collect(),
     }
 }
 

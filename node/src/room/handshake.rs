@@ -12,6 +12,17 @@ use tls_codec::DeserializeBytes;
 
 use super::state::RoomState;
 use crate::mls::crypto;
+use crate::mls::hub_keys::HubKeys;
+
+/// What a decision needs beside the room and the request.
+pub struct Hosting<'a> {
+    /// The time of acceptance, in milliseconds since the UNIX epoch.
+    pub at_ms: u64,
+    /// Does this provider serve the domain?
+    pub is_local: &'a dyn Fn(&ProviderDomain) -> bool,
+    /// The hub's keys, by which it is an external sender of the room's group.
+    pub keys: &'a HubKeys,
+}
 
 /// Why an update is not accepted: the draft's codes (draft-ietf-mimi-protocol, 5.3, UpdateResponseCode).
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -146,11 +157,15 @@ pub(super) fn is_inline(proposal: &QueuedProposal) -> bool {
     matches!(proposal.proposal_or_ref_type(), ProposalOrRefType::Proposal)
 }
 
-/// The user whose clients must leave the group with this change, if there is one. `actor` made it.
-pub(super) fn taken_out<'a>(policy: &RoomPolicy, actor: &'a UserUri, change: &'a Change) -> Option<&'a UserUri> {
+/// The user whose clients must leave the group with this change, if there is one. `actor` made it, or the hub.
+pub(super) fn taken_out<'a>(
+    policy: &RoomPolicy,
+    actor: Option<&'a UserUri>,
+    change: &'a Change,
+) -> Option<&'a UserUri> {
     match change {
         Change::RemoveParticipant { user } => Some(user),
-        Change::RemoveSelf => Some(actor),
+        Change::RemoveSelf => actor,
         Change::ChangeRole { user, to, .. } if is_banned_role(policy, *to) => Some(user),
         _ => None,
     }

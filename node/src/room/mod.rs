@@ -3,6 +3,7 @@
 //! - [`event`]: what can happen to it (what is stored and replicated);
 //! - [`state`]: its MLS epoch, participant list and policy in memory, rebuilt from a checkpoint and the events since;
 //! - [`create`], [`commit`], [`proposals`], [`message`], [`key_material`], [`group_info`]: `decide`, one file a request;
+//! - [`join_codes`], [`moderation`]: the same for what only this provider asks; [`records`] is what that leaves behind;
 //! - [`fan_out`]: what each destination receives of an event;
 //! - [`entity`]: the requests a room's actor takes, in one list.
 //!
@@ -17,9 +18,13 @@ pub mod event;
 pub(crate) mod fan_out;
 pub(crate) mod group_info;
 pub(crate) mod handshake;
+pub(crate) mod join_codes;
 pub(crate) mod key_material;
 pub mod message;
+pub(crate) mod moderation;
 pub mod proposals;
+pub mod records;
 pub mod state;
 
+pub use self::handshake::Hosting;
 pub(crate) use self::entity::{RoomAnswer, RoomRequest};

@@ -3,7 +3,9 @@
 
 pub(crate) mod events;
 pub(crate) mod group_info;
+pub(crate) mod join_codes;
 pub(crate) mod key_material;
+pub(crate) mod moderation;
 pub(crate) mod notify;
 mod problems;
 pub(crate) mod rooms;

@@ -261,18 +261,40 @@ impl Client {
 
     /// Joins by an external Commit; `None` as the own group until the hub has accepted.
     pub(crate) fn external_commit(&self, group_info: &wire::GroupInfo, tree: &wire::RatchetTree) -> (MlsGroup, Bundle) {
+        self.external_commit_with(group_info, tree, None)
+    }
+
+    /// The same, along with a change of the participant list.
+    pub(crate) fn external_commit_with(
+        &self,
+        group_info: &wire::GroupInfo,
+        tree: &wire::RatchetTree,
+        list: Option<&ParticipantListUpdate>,
+    ) -> (MlsGroup, Bundle) {
+        let extensions = group_info.group_context().extensions();
+        let before = extensions.decode(wire::ExtensionType::APP_DATA_DICTIONARY).unwrap().unwrap_or_default();
         let group_info = VerifiableGroupInfo::tls_deserialize_exact(group_info.as_bytes()).unwrap();
         let tree = RatchetTreeIn::tls_deserialize_exact(tree.as_bytes()).unwrap();
         let leaf = LeafNodeParameters::builder().with_capabilities(capabilities()).build();
-        let (group, built) = MlsGroup::external_commit_builder()
+        let mut builder = MlsGroup::external_commit_builder()
             .with_config(join_config())
             .with_ratchet_tree(tree)
             .build_group(&self.provider, group_info, self.credential())
             .unwrap()
-            .leaf_node_parameters(leaf)
+            .leaf_node_parameters(leaf);
+        if let Some(update) = list {
+            let update = AppDataUpdateProposal::update(PARTICIPANT_LIST, tls::encode(update));
+            builder = builder.add_app_data_update_proposal(update);
+        }
+        let mut stage = builder
             .load_psks(self.provider.storage())
             .unwrap()
-            .create_group_info(true)
+            .create_group_info(true);
+        let mut updater = stage.app_data_dictionary_updater();
+        resolve_in(before, stage.app_data_update_proposals(), &mut updater);
+        let changes = updater.changes();
+        stage.with_app_data_dictionary_updates(changes);
+        let (group, built) = stage
             .build(self.provider.rand(), self.provider.crypto(), &self.signer, |_| true)
             .unwrap()
             .finalize(&self.provider)
@@ -510,6 +532,14 @@ fn resolve<'a>(
     proposals: impl Iterator<Item = &'a AppDataUpdateProposal>,
     updater: &mut AppDataDictionaryUpdater<'_>,
 ) {
+    resolve_in(dictionary(extensions), proposals, updater);
+}
+
+fn resolve_in<'a>(
+    before: AppDataDictionary,
+    proposals: impl Iterator<Item = &'a AppDataUpdateProposal>,
+    updater: &mut AppDataDictionaryUpdater<'_>,
+) {
     let updates: Vec<AppDataUpdate> = proposals
         .map(|proposal| AppDataUpdate {
             component_id: proposal.component_id(),
@@ -519,7 +549,6 @@ fn resolve<'a>(
             },
         })
         .collect();
-    let before = dictionary(extensions);
     let Ok(policy) = RoomPolicy::from_dictionary(&before) else {
         return;
     };

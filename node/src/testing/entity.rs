@@ -14,7 +14,7 @@ use crate::{keys, state_machine};
 const SHARD: ShardId = ShardId(0);
 
 pub(crate) struct Driven<E> {
-    hub: Arc<Hub>,
+    pub(crate) hub: Arc<Hub>,
     id: EntityId,
     store: Arc<MemoryStore>,
     head: Head,

@@ -3,9 +3,12 @@
 mod bundles;
 mod commits;
 mod creation;
+mod join_codes;
 mod key_material;
 mod membership;
 mod messages;
+mod moderation;
 mod properties;
 mod proposals;
+mod uploads;
 mod world;
