@@ -114,7 +114,9 @@ fn commit(criterion: &mut Criterion) {
         benches.bench_function(BenchmarkId::new("bundle", members), |bencher| {
             bencher.iter_batched(
                 || (commit.clone(), group_info.clone()),
-                |(commit, group_info)| CommitBundle::new(commit, None, group_info, RatchetTreeOption::DistributionService),
+                |(commit, group_info)| {
+                    CommitBundle::new(commit, None, group_info, RatchetTreeOption::DistributionService)
+                },
                 BatchSize::SmallInput,
             );
         });

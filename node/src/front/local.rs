@@ -47,7 +47,10 @@ pub(crate) fn router(hub: &Arc<Hub>) -> Router {
         .route("/rooms", post(create_room))
         .route("/rooms/{room}", get(view_room).delete(destroy_room))
         .route("/rooms/{room}/joinCodes", get(list_join_codes))
-        .route("/rooms/{room}/joinCodes/{id}", put(create_join_code).delete(revoke_join_code))
+        .route(
+            "/rooms/{room}/joinCodes/{id}",
+            put(create_join_code).delete(revoke_join_code),
+        )
         .route("/rooms/{room}/bans/{user}", put(bar_user).delete(unbar_user))
         .route("/rooms/{room}/removals/{user}", post(remove_from_room))
         .route("/rooms/{room}/leader", get(room_leader))

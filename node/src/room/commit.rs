@@ -195,7 +195,9 @@ fn committer(
     let identity = handshake::sender_identity(state, message)?;
     handshake::check_source(&identity, source)?;
     if state.is_silenced(identity.user()) {
-        return Err(UpdateRefusal::not_allowed("this user is leaving the room or barred from it"));
+        return Err(UpdateRefusal::not_allowed(
+            "this user is leaving the room or barred from it",
+        ));
     }
     Ok(identity)
 }
@@ -212,7 +214,7 @@ fn check_tree(tree: &RatchetTreeOption) -> Result<(), UpdateRefusal> {
 }
 
 /// 3. An external Commit can include SelfRemoves of what is pending, and nothing else by reference. The hub makes its own
-/// proposals anew, and an Update is for its sender to send again; anything else would be lost.
+/// proposals anew; anything else would be lost.
 fn drops_nothing(state: &RoomState, message: &CommitMessage) -> Result<(), UpdateRefusal> {
     let included: BTreeSet<&[u8]> = message
         .commit()
@@ -223,9 +225,8 @@ fn drops_nothing(state: &RoomState, message: &CommitMessage) -> Result<(), Updat
         })
         .collect();
     let lost = |pending: &&Pending| match pending.effect {
-        PendingEffect::UpdateLeaf(_) => false,
         PendingEffect::RemoveLeaf(_) if pending.proposer == Proposer::Hub => false,
-        PendingEffect::RemoveLeaf(_) | PendingEffect::AppData(_) => !included.contains(pending.reference.as_slice()),
+        _ => !included.contains(pending.reference.as_slice()),
     };
     match state.pending.iter().filter(lost).count() {
         0 => Ok(()),
@@ -283,10 +284,14 @@ fn stage(
     own: Vec<AppDataUpdate>,
     external: bool,
 ) -> Result<(StagedCommit, app_data::Resolved), UpdateRefusal> {
-    let pending = state.pending.iter().filter(|_| !external).filter_map(|pending| match &pending.effect {
-        PendingEffect::AppData(update) => Some(update.clone()),
-        PendingEffect::RemoveLeaf(_) | PendingEffect::UpdateLeaf(_) => None,
-    });
+    let pending = state
+        .pending
+        .iter()
+        .filter(|_| !external)
+        .filter_map(|pending| match &pending.effect {
+            PendingEffect::AppData(update) => Some(update.clone()),
+            PendingEffect::RemoveLeaf(_) | PendingEffect::UpdateLeaf(_) => None,
+        });
     let resolved = app_data::resolve(state, pending.collect(), own)?;
     let staged = handshake::into_staged(state, processed, resolved.entries())?;
     Ok((staged, resolved))

@@ -7,8 +7,8 @@ use mimi_hub_cluster::ShardReader;
 use mimi_hub_proto::mls::{GroupInfo, ProposalMessage, ProposalRef, RatchetTree};
 use mimi_hub_proto::uri::{ProviderDomain, RoomUri, UserUri};
 use mimi_hub_proto::{
-    GroupInfoRequest, HandshakeBundle, KeyMaterialResponse, SubmitMessageRequest,
-    SubmitMessageResponse, UpdateOutcome, UpdateRoomResponse, tls,
+    GroupInfoRequest, HandshakeBundle, KeyMaterialResponse, SubmitMessageRequest, SubmitMessageResponse, UpdateOutcome,
+    UpdateRoomResponse, tls,
 };
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_bytes::ByteBuf;
@@ -426,7 +426,13 @@ fn update(
                 Err(refusal) => return Ok(Err(refusal)),
             };
             let accepted = &decision.accepted;
-            state.advance_commit(decision.staged, decision.changes, decision.after, hosting.at_ms, accepted)?;
+            state.advance_commit(
+                decision.staged,
+                decision.changes,
+                decision.after,
+                hosting.at_ms,
+                accepted,
+            )?;
             if let Some(welcome) = &mut decision.accepted.welcome {
                 // The hub has the tree itself: what the committer sends of it need not be trusted.
                 welcome.ratchet_tree = ByteBuf::from(tls::encode(&ratchet_tree(state)?));

@@ -38,7 +38,9 @@ pub(super) fn check(
         GroupInfoOption::Partial(partial) => {
             // Neither this epoch's GroupInfo nor any before it has the tree: the hub takes none that has.
             if partial.ratchet_tree_presence() != RatchetTreePresence::NoRatchetTree {
-                return Err(UpdateRefusal::not_allowed("ratchet_tree_presence is not no_ratchet_tree"));
+                return Err(UpdateRefusal::not_allowed(
+                    "ratchet_tree_presence is not no_ratchet_tree",
+                ));
             }
             let extensions = bytes_of(staged.group_context().extensions())?;
             let extensions: Vec<Extension> = tls::decode_exact(&extensions).map_err(UpdateRefusal::not_allowed)?;

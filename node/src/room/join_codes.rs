@@ -153,7 +153,9 @@ pub(crate) fn list(state: &RoomState, by: &UserUri) -> Result<BTreeMap<String, J
 
 fn may(state: &RoomState, by: &UserUri, changes: &[Change]) -> Result<(), JoinCodeRefusal> {
     if state.is_silenced(by) {
-        return Err(JoinCodeRefusal::Denied(format!("{by} is leaving the room or barred from it")));
+        return Err(JoinCodeRefusal::Denied(format!(
+            "{by} is leaving the room or barred from it"
+        )));
     }
     authorize(&state.policy, Actor::Participant(by), changes)
         .map_err(|denied| JoinCodeRefusal::Denied(denied.to_string()))
@@ -178,13 +180,14 @@ pub(crate) fn decide_admission(state: &RoomState, at_ms: u64, user: &UserUri, co
 
 /// The code itself: 128 bits that only the holder of the hub's key can compute, so that it need not be stored to be shown
 /// again. Ed25519 signatures are deterministic.
-pub(crate) fn derive(
-    keys: &HubKeys,
-    room: &RoomUri,
-    id: &str,
-    created_at_ms: u64,
-) -> Result<String, HubKeysError> {
-    let content = [room.as_str().as_bytes(), b"\0", id.as_bytes(), &created_at_ms.to_be_bytes()].concat();
+pub(crate) fn derive(keys: &HubKeys, room: &RoomUri, id: &str, created_at_ms: u64) -> Result<String, HubKeysError> {
+    let content = [
+        room.as_str().as_bytes(),
+        b"\0",
+        id.as_bytes(),
+        &created_at_ms.to_be_bytes(),
+    ]
+    .concat();
     let signature = keys.sign(SignatureScheme::ED25519, "MIMI hub join code", &content)?;
     Ok(URL_SAFE_NO_PAD.encode(&hash(&signature)[..16]))
 }

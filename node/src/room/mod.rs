@@ -26,5 +26,5 @@ pub mod proposals;
 pub mod records;
 pub mod state;
 
-pub use self::handshake::Hosting;
 pub(crate) use self::entity::{RoomAnswer, RoomRequest};
+pub use self::handshake::Hosting;

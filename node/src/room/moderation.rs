@@ -136,7 +136,9 @@ pub(super) fn decide_bar(
 /// The participant may not.
 pub(super) fn decide_destroy(state: &RoomState, by: &UserUri) -> Result<RoomEvent, UpdateRefusal> {
     if state.is_silenced(by) {
-        return Err(UpdateRefusal::not_allowed("this user is leaving the room or barred from it"));
+        return Err(UpdateRefusal::not_allowed(
+            "this user is leaving the room or barred from it",
+        ));
     }
     authorize(&state.policy, Actor::Participant(by), &[Change::DestroyRoom]).map_err(UpdateRefusal::not_allowed)?;
     Ok(RoomEvent::Destroyed)
@@ -147,12 +149,11 @@ pub(super) fn decide_destroy(state: &RoomState, by: &UserUri) -> Result<RoomEven
 ///
 /// # Errors
 /// As for [`remove_proposals`].
-pub(super) fn regenerated(
-    state: &RoomState,
-    keys: &HubKeys,
-    removed: &[u32],
-) -> Result<Vec<ByteBuf>, UpdateRefusal> {
+pub(super) fn regenerated(state: &RoomState, keys: &HubKeys, removed: &[u32]) -> Result<Vec<ByteBuf>, UpdateRefusal> {
     let leaves = state.hub_removals().filter(|leaf| !removed.contains(leaf));
     let messages = remove_proposals(state, keys, state.epoch() + 1, leaves)?;
-    Ok(messages.iter().map(|message| ByteBuf::from(tls::encode(message))).collect())
+    Ok(messages
+        .iter()
+        .map(|message| ByteBuf::from(tls::encode(message)))
+        .collect())
 }

@@ -8,8 +8,8 @@ use std::collections::BTreeSet;
 
 use mimi_hub_proto::mls::{ProposalMessage, Sender};
 use mimi_hub_proto::policy::{Change, authorize_together};
-use mimi_hub_proto::uri::{ProviderDomain, UserUri};
 use mimi_hub_proto::tls;
+use mimi_hub_proto::uri::{ProviderDomain, UserUri};
 use openmls::framing::ProcessedMessageContent;
 use openmls::group::QueuedProposal;
 use openmls::messages::proposals::Proposal;
@@ -154,7 +154,9 @@ fn process_one(
     // "MUST prevent it from sending any proposals except for Remove and SelfRemove for its users"
     let silenced = proposer.user().is_some_and(|user| state.is_silenced(user));
     if silenced && !matches!(effect, PendingEffect::RemoveLeaf(_)) {
-        return Err(UpdateRefusal::not_allowed("this user is leaving the room or barred from it"));
+        return Err(UpdateRefusal::not_allowed(
+            "this user is leaving the room or barred from it",
+        ));
     }
     let message = ByteBuf::from(tls::encode(message));
     Ok((
@@ -174,8 +176,7 @@ fn process_one(
 /// allowed along with the removal of all own clients, and what each may do alone can be too much in one Commit.
 fn authorize_all(state: &RoomState, queued: &[(QueuedProposal, Pending)]) -> Result<(), UpdateRefusal> {
     let all = state.pending.iter().chain(queued.iter().map(|(_, pending)| pending));
-    let parts =
-        handshake::parts(all.map(|pending| (pending.proposer.actor(), pending.changes.as_slice())));
+    let parts = handshake::parts(all.map(|pending| (pending.proposer.actor(), pending.changes.as_slice())));
     let parts: Vec<_> = parts
         .iter()
         .map(|(actor, changes)| (*actor, changes.as_slice()))

@@ -272,7 +272,10 @@ impl Client {
         list: Option<&ParticipantListUpdate>,
     ) -> (MlsGroup, Bundle) {
         let extensions = group_info.group_context().extensions();
-        let before = extensions.decode(wire::ExtensionType::APP_DATA_DICTIONARY).unwrap().unwrap_or_default();
+        let before = extensions
+            .decode(wire::ExtensionType::APP_DATA_DICTIONARY)
+            .unwrap()
+            .unwrap_or_default();
         let group_info = VerifiableGroupInfo::tls_deserialize_exact(group_info.as_bytes()).unwrap();
         let tree = RatchetTreeIn::tls_deserialize_exact(tree.as_bytes()).unwrap();
         let leaf = LeafNodeParameters::builder().with_capabilities(capabilities()).build();

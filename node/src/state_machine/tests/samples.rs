@@ -67,7 +67,7 @@ pub(super) fn message(fan_out: &[&str]) -> Event {
         message: bytes(1),
         frank: None,
         fan_out: domains(fan_out),
-                withheld: Vec::new(),
+        withheld: Vec::new(),
     })
 }
 

@@ -197,7 +197,10 @@ async fn names_times_and_numbers_have_bounds() {
     let (_hub, mut world) = World::new().await;
     let terms = |refusal| matches!(refusal, JoinCodeRefusal::Terms(_));
     for id in ["", "with space", "a/b", &"x".repeat(65)] {
-        assert!(terms(world.make_code("alice@a.example", id, TERMS).unwrap_err()), "{id}");
+        assert!(
+            terms(world.make_code("alice@a.example", id, TERMS).unwrap_err()),
+            "{id}"
+        );
     }
     for bad in [
         JoinCodeTerms {
@@ -288,7 +291,14 @@ async fn a_barred_user_joins_by_no_code() {
 async fn codes_outlive_a_checkpoint() {
     let (_hub, mut world) = World::new().await;
     world.make_code("alice@a.example", "friends", TERMS).unwrap();
-    world.room.entity.state.as_mut().unwrap().limits.checkpoint_handshake_bytes = 1;
+    world
+        .room
+        .entity
+        .state
+        .as_mut()
+        .unwrap()
+        .limits
+        .checkpoint_handshake_bytes = 1;
     world.commit(ALICE, crate::testing::client::Plan::default()).unwrap();
     world.room.reload();
     assert!(world.state().records.codes.contains_key("friends"));

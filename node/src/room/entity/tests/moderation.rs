@@ -103,10 +103,7 @@ async fn the_hub_removes_a_lost_client_and_the_others_go_on() {
     world.commit(ALICE, Plan::default()).unwrap();
     assert_eq!(world.leaves(bob).len(), 1);
     let nobody: ClientUri = "mimi://b.example/d/unheard-of".parse().unwrap();
-    assert_eq!(
-        world.remove("bob@b.example", Some(nobody)),
-        Err("unchanged".to_owned())
-    );
+    assert_eq!(world.remove("bob@b.example", Some(nobody)), Err("unchanged".to_owned()));
 }
 
 /// protocol 5.5: "The hub would then be expected to regenerate any relevant, comparable proposals in the new epoch."
@@ -140,7 +137,14 @@ async fn stapled_removals_outlive_a_checkpoint() {
     world.add("bob@b.example", MEMBER);
     let carol = world.add("carol@c.example", MEMBER);
     world.remove("bob@b.example", None).unwrap();
-    world.room.entity.state.as_mut().unwrap().limits.checkpoint_handshake_bytes = 1;
+    world
+        .room
+        .entity
+        .state
+        .as_mut()
+        .unwrap()
+        .limits
+        .checkpoint_handshake_bytes = 1;
     world.join(Client::new(&user("carol@c.example"), 2)).unwrap();
     world.room.reload();
     assert_eq!(world.state().pending.len(), 1);
@@ -281,7 +285,12 @@ async fn a_room_is_destroyed_by_who_may() {
     let (_hub, mut world) = World::new().await;
     let bob = world.add("bob@b.example", MEMBER);
     let destroy = |name: &str| ModerationRequest::Destroy { by: user(name) };
-    assert!(world.moderate(destroy("bob@b.example")).unwrap_err().contains("canDestroyRoom"));
+    assert!(
+        world
+            .moderate(destroy("bob@b.example"))
+            .unwrap_err()
+            .contains("canDestroyRoom")
+    );
     assert_eq!(world.moderate(destroy("alice@a.example")), Ok(RoomEvent::Destroyed));
     world.room.reload();
     let message = world.people[bob].message(b"anybody?");

@@ -196,7 +196,9 @@ impl World {
         }
         for proposal in &accepted.external_proposals {
             let proposal: ProposalMessage = tls::decode_exact(proposal).unwrap();
-            self.people.iter_mut().for_each(|client| client.follow_proposal(&proposal));
+            self.people
+                .iter_mut()
+                .for_each(|client| client.follow_proposal(&proposal));
         }
         if let Some(welcome) = &accepted.welcome {
             let tree: RatchetTree = tls::decode_exact(&welcome.ratchet_tree).unwrap();
