@@ -213,8 +213,8 @@ fn check_tree(tree: &RatchetTreeOption) -> Result<(), UpdateRefusal> {
     }
 }
 
-/// 3. An external Commit can include SelfRemoves of what is pending, and nothing else by reference. The hub makes its own
-/// proposals anew; anything else would be lost.
+/// 3. of an external Commit: it can include SelfRemoves of what is pending, and nothing else by reference. The hub makes its
+/// own proposals anew; anything else would be lost.
 fn drops_nothing(state: &RoomState, message: &CommitMessage) -> Result<(), UpdateRefusal> {
     let included: BTreeSet<&[u8]> = message
         .commit()

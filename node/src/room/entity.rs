@@ -310,7 +310,7 @@ impl Entity for HostedRoom {
             },
             RoomRequest::GroupInfo { source, request } => match decide_group_info(state, at_ms, &source, &request) {
                 Ok(GroupInfoDecision::Give(parts)) => Decision::Answer(RoomAnswer::GroupInfo(parts)),
-                Ok(GroupInfoDecision::Admit(event)) => record(state, event),
+                Ok(GroupInfoDecision::Admit(event)) => record(state, *event),
                 Err(denied) => Decision::Answer(RoomAnswer::NotAuthorized(denied.to_string())),
             },
             RoomRequest::MayClaim { requester, target } => {

@@ -130,7 +130,7 @@ pub(crate) enum GroupInfoDecision {
     /// It is given.
     Give(Box<GroupInfoParts>),
     /// The requester has shown a join code: when that is in the log, it may ask again.
-    Admit(RoomEvent),
+    Admit(Box<RoomEvent>),
 }
 
 /// Who may have the GroupInfo: a client, asking through its own provider, that may join by itself, as its user is a
@@ -164,7 +164,7 @@ pub(crate) fn decide_group_info(
     if let Some(code) = &request.tbs.joining_code
         && let Some(event) = join_codes::decide_admission(state, at_ms, user, code)
     {
-        return Ok(GroupInfoDecision::Admit(event));
+        return Ok(GroupInfoDecision::Admit(Box::new(event)));
     }
     may_join(state, at_ms, user).map_err(|e| denied(&e))?;
     let parts = parts(state).map_err(|error| denied(&error))?;

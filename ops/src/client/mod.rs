@@ -32,8 +32,8 @@ mod transcript;
 pub use commit::{RoomChange, UpdateAnswer};
 pub use driver::Client;
 pub use gateway::{
-    Consent, EventPage, Gateway, GatewaySettings, HubInfo, KeyPackageStock, MemberView, ParticipantView, Problem,
-    RetryPolicy, RoomEvent, RoomView,
+    Consent, EventPage, Gateway, GatewaySettings, HubInfo, JoinCode, JoinCodeTerms, KeyPackageStock, MemberView,
+    ParticipantView, Problem, RetryPolicy, RoomEvent, RoomView,
 };
 pub use join::NewRoom;
 pub use message::MessageAnswer;
