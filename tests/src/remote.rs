@@ -39,7 +39,7 @@ impl RemoteClient {
     pub async fn update(&mut self, room: &RoomUri, body: &[u8]) -> UpdateAnswer {
         let response = self.peer.post("update", room.as_str(), body).await;
         assert_eq!(response.status, 200, "{}", String::from_utf8_lossy(&response.body));
-        self.state.update_answered(room, &response.body, None).unwrap()
+        self.state.update_answered(room, &response.body).unwrap()
     }
 
     /// Encrypts a text, ready to be sent.

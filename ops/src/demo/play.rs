@@ -1,5 +1,7 @@
 //! The steps of the demo: draft-ietf-mimi-protocol, section 3, and a power cut.
 
+mod policy;
+
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -108,7 +110,10 @@ impl Play {
         };
         self.room_scene(report, power_cut, Self::power_cut).await?;
         self.room_scene(report, "the conversation goes on in a new epoch", Self::go_on)
-            .await
+            .await?;
+        self.room_scene(report, "Dave joins by a join code", Self::join_by_code)
+            .await?;
+        self.room_scene(report, "the hub bans Dave", Self::ban).await
     }
 
     /// Counts into the report what has been counted so far.

@@ -17,6 +17,7 @@ mod key_material;
 mod leave;
 mod local_api;
 mod notify;
+mod policy;
 mod process;
 mod rebuild;
 mod relay;

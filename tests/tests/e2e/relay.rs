@@ -77,7 +77,7 @@ async fn a_hub_that_is_away_is_said_to_be_and_the_request_is_carried_out_once_it
         user("b.example", "bob"),
         TreeOption::DistributionService,
     );
-    let (_, request) = stranger.unwrap().state().group_info_request(&here).unwrap();
+    let (_, request) = stranger.unwrap().state().group_info_request(&here, None).unwrap();
     let answer = impatient.group_info(&user("b.example", "bob"), &here, request).await;
     assert!(
         matches!(&answer, Err(OpsError::Refused { status: 504, problem, .. }) if problem.r#type.ends_with("peer-unavailable")),
