@@ -125,6 +125,7 @@ pub fn decide_commit(
         .collect();
     authorize_together(&state.policy, &parts).map_err(UpdateRefusal::not_allowed)?;
     let policy_after = resolved.after.as_ref().map_or(&state.policy, |(_, policy)| policy);
+    handshake::check_parent(policy_after, is_local)?;
     let membership = Membership::after(state, &changes);
     membership.check(state, policy_after, user, &resolved.all)?;
     if state.members.len() + changes.added.len() > state.limits.members_max + changes.removed.len() {

@@ -183,6 +183,19 @@ pub(super) fn parts<'a>(proposals: impl Iterator<Item = (Actor<'a>, &'a [Change]
     parts
 }
 
+/// "A parent-dependent room is always hosted on the same Hub as the parent room" (draft-ietf-mimi-room-policy, 5).
+pub(super) fn check_parent(
+    policy: &RoomPolicy,
+    is_local: &dyn Fn(&ProviderDomain) -> bool,
+) -> Result<(), UpdateRefusal> {
+    match &policy.base().parent_room {
+        Some(parent) if !is_local(&parent.provider()) => Err(UpdateRefusal::not_allowed(format!(
+            "the parent {parent} is hosted by another provider"
+        ))),
+        _ => Ok(()),
+    }
+}
+
 /// Is it the role of those who are banned (draft-ietf-mimi-room-policy, 7.1.3)?
 pub(super) fn is_banned_role(policy: &RoomPolicy, role_index: u32) -> bool {
     role_index == BANNED_ROLE_INDEX

@@ -32,6 +32,8 @@ pub(crate) struct Client {
     provider: OpenMlsRustCrypto,
     pub(crate) signer: SignatureKeyPair,
     pub(crate) identity: ClientIdentity,
+    /// The base policy of rooms that it makes.
+    pub(crate) base: BaseRoomPolicy,
     /// `None` before it joins and after it is removed.
     pub(crate) group: Option<MlsGroup>,
 }
@@ -116,6 +118,7 @@ impl Client {
             provider: OpenMlsRustCrypto::default(),
             signer: SignatureKeyPair::new(SUITE.signature_algorithm()).unwrap(),
             identity: identity(user, number),
+            base: BaseRoomPolicy::default(),
             group: None,
         }
     }
@@ -170,7 +173,7 @@ impl Client {
         others: &[&Client],
     ) -> (wire::GroupInfo, wire::RatchetTree) {
         let extensions = Extensions::from_vec(vec![
-            Extension::AppDataDictionary(AppDataDictionaryExtension::new(components(participants))),
+            Extension::AppDataDictionary(AppDataDictionaryExtension::new(components(participants, &self.base))),
             Extension::ExternalSenders(external_senders),
             Extension::RequiredCapabilities(RequiredCapabilitiesExtension::new(
                 &[ExtensionType::AppDataDictionary],
@@ -509,7 +512,7 @@ fn join_config() -> MlsGroupJoinConfig {
         .build()
 }
 
-fn components(participants: &[(UserUri, u32)]) -> Components {
+fn components(participants: &[(UserUri, u32)], base: &BaseRoomPolicy) -> Components {
     let participants = participants.iter().map(|(user, role_index)| UserRolePair {
         user: user.clone(),
         role_index: *role_index,
@@ -520,7 +523,7 @@ fn components(participants: &[(UserUri, u32)]) -> Components {
     let mut components = Components::new();
     components.insert(PARTICIPANT_LIST, tls::encode(&list));
     components.insert(ROLES_LIST, tls::encode(&super::roles::roles()));
-    components.insert(BASE_ROOM_POLICY, tls::encode(&BaseRoomPolicy::default()));
+    components.insert(BASE_ROOM_POLICY, tls::encode(base));
     components
 }
 

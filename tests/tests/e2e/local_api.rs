@@ -205,7 +205,7 @@ async fn a_gateway_speaks_for_a_user_of_this_provider_whom_the_body_names() {
             .group_info(&scene.alice_uri(), &scene.room, request)
             .await
             .unwrap();
-        let body = alice.state.external_commit(&scene.room, &query, &answer).unwrap();
+        let body = alice.state.external_commit(&scene.room, &query, &answer, None).unwrap();
         let answer = gateway.update(&scene.alice_uri(), &scene.room, body).await.unwrap();
         alice.state.update_answered(&scene.room, &answer).unwrap();
         alice.text(&scene.room, "hello")

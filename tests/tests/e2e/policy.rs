@@ -126,7 +126,11 @@ async fn codes_are_listed_and_revoked_by_who_may() {
             422,
             "bad-join-code",
         ),
-        (json!({"role": -1, "expiresInS": 9, "usesMax": 1}), 400, "malformed"),
+        (
+            json!({"role": -1, "expiresInS": 9, "usesMax": 1}),
+            400,
+            "malformed-body",
+        ),
     ] {
         scene
             .call(Method::PUT, "/joinCodes/two", alice, Some(terms))

@@ -112,7 +112,7 @@ async fn what_the_hub_refuses_is_told_as_such() {
         "{answer:?}"
     );
     // The room of a provider that does not exist.
-    let (_, request) = bob.state().group_info_request(&room("q.example", "x")).unwrap();
+    let (_, request) = bob.state().group_info_request(&room("q.example", "x"), None).unwrap();
     let impatient = follower.gateway().with_retry(RetryPolicy::never());
     let answer = impatient.group_info(&bob_uri, &room("q.example", "x"), request).await;
     assert!(

@@ -174,6 +174,18 @@ async fn who_makes_a_room_is_in_it() {
     making.refused("adam@a.example", group, "has no client in the group");
 }
 
+/// room-policy 5: "A parent-dependent room is always hosted on the same Hub as the parent room."
+#[tokio::test]
+async fn room_policy_5_the_parent_is_hosted_by_the_same_hub() {
+    let mut making = Making::new().await;
+    making.alice.base.parent_room = Some("mimi://b.example/r/parent".parse().unwrap());
+    let group = making.group(&[alice()], &[]);
+    making.refused("alice@a.example", group, "hosted by another provider");
+    making.alice.base.parent_room = Some("mimi://a.example/r/parent".parse().unwrap());
+    let group = making.group(&[alice()], &[]);
+    making.ask("alice@a.example", group).accepted();
+}
+
 /// Their KeyPackages have not come through this hub.
 #[tokio::test]
 async fn nobody_of_another_provider_is_in_the_first_group() {
