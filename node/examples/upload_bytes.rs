@@ -58,6 +58,7 @@ fn main() {
         at_ms: 0,
         is_local: &|_| true,
         keys: &keys,
+        parent: None,
     };
 
     println!("a Commit with a path in a room of {members} members, in octets");

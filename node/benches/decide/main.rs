@@ -95,6 +95,7 @@ fn commit(criterion: &mut Criterion) {
             at_ms: 0,
             is_local: &|_| true,
             keys: &room.keys,
+            parent: None,
         };
         benches.bench_function(BenchmarkId::new("openmls", members), |bencher| {
             bencher.iter_batched(

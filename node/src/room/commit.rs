@@ -125,7 +125,9 @@ pub fn decide_commit(
         .collect();
     authorize_together(&state.policy, &parts).map_err(UpdateRefusal::not_allowed)?;
     let policy_after = resolved.after.as_ref().map_or(&state.policy, |(_, policy)| policy);
-    handshake::check_parent(policy_after, is_local)?;
+    if resolved.after.is_some() {
+        handshake::check_parent(policy_after, hosting)?;
+    }
     let membership = Membership::after(state, &changes);
     membership.check(state, policy_after, user, &resolved.all)?;
     if state.members.len() + changes.added.len() > state.limits.members_max + changes.removed.len() {
@@ -214,8 +216,8 @@ fn check_tree(tree: &RatchetTreeOption) -> Result<(), UpdateRefusal> {
     }
 }
 
-/// 3. of an external Commit: it can include SelfRemoves of what is pending, and nothing else by reference. The hub makes its
-/// own proposals anew; anything else would be lost.
+/// The rule 3 of an external Commit: of what is pending it can include SelfRemoves, and nothing else by reference. The hub
+/// makes its own proposals anew; anything else would be lost.
 fn drops_nothing(state: &RoomState, message: &CommitMessage) -> Result<(), UpdateRefusal> {
     let included: BTreeSet<&[u8]> = message
         .commit()

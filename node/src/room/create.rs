@@ -9,7 +9,6 @@ use serde_bytes::ByteBuf;
 use tls_codec::DeserializeBytes;
 
 use super::event::RoomEvent;
-use super::handshake;
 use super::state::{Checkpoint, RoomLimits, RoomState};
 use crate::mls::crypto;
 use crate::mls::hub_keys::HubKeys;
@@ -63,7 +62,6 @@ pub fn decide_create(
     let stored = store.into_stored().ok_or_else(|| refuse(&"the group was not stored"))?;
     let checkpoint = Checkpoint::first(stored, ByteBuf::from(group_info.as_bytes()));
     let state = RoomState::from_checkpoint(room.clone(), limits.clone(), checkpoint.clone()).map_err(|e| refuse(&e))?;
-    handshake::check_parent(&state.policy, is_local).map_err(|e| refuse(&e))?;
     if !state.is_active(creator) {
         return Err(refuse(&format!("{creator} has no client in the group")));
     }

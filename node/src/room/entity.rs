@@ -17,7 +17,7 @@ use super::commit::{CommitBundle, decide_commit, replay_commit};
 use super::create::decide_create;
 use super::event::RoomEvent;
 use super::group_info::{GroupInfoDecision, GroupInfoParts, decide_group_info, ratchet_tree};
-use super::handshake::{Hosting, UpdateRefusal};
+use super::handshake::{Hosting, UpdateRefusal, check_parent};
 use super::join_codes::{self, JoinCodeRefusal, JoinCodeRequest};
 use super::key_material::{decide_claimed, may_claim};
 use super::message::decide_message;
@@ -73,6 +73,13 @@ pub(crate) enum RoomRequest {
     JoinCodes(JoinCodeRequest),
     /// What the provider does on its own behalf.
     Moderate(ModerationRequest),
+    /// Who takes part and is not banned.
+    Participants,
+    /// To make or change a room that depends on a parent, with the parent's participants.
+    Within {
+        parent: Vec<UserUri>,
+        request: Box<RoomRequest>,
+    },
 }
 
 /// What is asked of a room's group, as far as it can be looked at without the room.
@@ -143,6 +150,9 @@ pub(crate) enum RoomAnswer {
     View(RoomView),
     JoinCodes(BTreeMap<String, JoinCode>),
     JoinCodeRefused(JoinCodeRefusal),
+    Participants(Vec<UserUri>),
+    /// Asked again with the participants of this room, it will be decided.
+    NeedsParent(RoomUri),
     /// It is so already.
     Unchanged,
     /// The provider's wish breaks the room's rules.
@@ -206,6 +216,7 @@ impl HostedRoom {
         creator: &UserUri,
         group_info: &GroupInfo,
         tree: &RatchetTree,
+        parent: Option<&[UserUri]>,
     ) -> Decision<RoomAnswer> {
         if self.state.is_some() {
             return Decision::Answer(RoomAnswer::Exists);
@@ -222,6 +233,19 @@ impl HostedRoom {
             tree,
         ) {
             Ok((event, state)) => {
+                let hosting = Hosting {
+                    at_ms,
+                    is_local: &is_local,
+                    keys: hub.keys(),
+                    parent,
+                };
+                match check_parent(&state.policy, &hosting) {
+                    Ok(()) => {}
+                    Err(UpdateRefusal::NeedsParent(parent)) => {
+                        return Decision::Answer(RoomAnswer::NeedsParent(parent));
+                    }
+                    Err(refusal) => return Decision::Answer(RoomAnswer::CreateRefused(refusal.to_string())),
+                }
                 self.state = Some(state);
                 let reply = format!("{{\"acceptedTimestamp\":{at_ms}}}").into_bytes();
                 Decision::Accept {
@@ -259,13 +283,18 @@ impl Entity for HostedRoom {
     }
 
     fn decide(&mut self, seq: u64, at_ms: u64, request: RoomRequest) -> Result<Decision<RoomAnswer>, NodeError> {
+        let (parent, request) = match request {
+            RoomRequest::Within { parent, request } => (Some(parent), *request),
+            request => (None, request),
+        };
+        let parent = parent.as_deref();
         if let RoomRequest::Create {
             creator,
             group_info,
             ratchet_tree,
         } = &request
         {
-            return Ok(self.create(at_ms, creator, group_info, ratchet_tree));
+            return Ok(self.create(at_ms, creator, group_info, ratchet_tree, parent));
         }
         let hub = Arc::clone(&self.hub);
         let is_local = |domain: &ProviderDomain| hub.is_local(domain);
@@ -276,9 +305,10 @@ impl Entity for HostedRoom {
             at_ms,
             is_local: &is_local,
             keys: hub.keys(),
+            parent,
         };
         Ok(match request {
-            RoomRequest::Create { .. } => Decision::Answer(RoomAnswer::Exists),
+            RoomRequest::Create { .. } | RoomRequest::Within { .. } => Decision::Answer(RoomAnswer::Exists),
             RoomRequest::Update { source, update: asked } => match update(state, &hosting, &source, &asked)? {
                 Ok(event) => {
                     let outcome = UpdateOutcome::Success {
@@ -293,6 +323,7 @@ impl Entity for HostedRoom {
                         reply: tls::encode(&response),
                     }
                 }
+                Err(UpdateRefusal::NeedsParent(parent)) => Decision::Answer(RoomAnswer::NeedsParent(parent)),
                 Err(refusal) => Decision::Answer(RoomAnswer::Update(refusal.into())),
             },
             RoomRequest::Submit { source, request } => match decide_message(state, &source, &is_local, &request) {
@@ -341,6 +372,10 @@ impl Entity for HostedRoom {
                 Err(bad) => Decision::Answer(RoomAnswer::BadKeyMaterial(bad.to_string())),
             },
             RoomRequest::View => Decision::Answer(RoomAnswer::View(view(state, seq - 1))),
+            RoomRequest::Participants => {
+                let participants = state.policy.unbanned_users().cloned();
+                Decision::Answer(RoomAnswer::Participants(participants.collect()))
+            }
             RoomRequest::JoinCodes(request) => join_code(state, &hosting, &request),
             RoomRequest::Moderate(request) => moderate(state, &hosting, &request)?,
         })
@@ -525,7 +560,7 @@ impl From<UpdateRefusal> for UpdateRoomResponse {
         let error_description = refusal.to_string();
         let outcome = match refusal {
             UpdateRefusal::WrongEpoch { current } => UpdateOutcome::WrongEpoch { current_epoch: current },
-            UpdateRefusal::NotAllowed(_) => UpdateOutcome::NotAllowed,
+            UpdateRefusal::NotAllowed(_) | UpdateRefusal::NeedsParent(_) => UpdateOutcome::NotAllowed,
             UpdateRefusal::InvalidProposal { proposals, .. } => UpdateOutcome::InvalidProposal {
                 invalid_proposals: proposals.into_iter().map(ProposalRef::new).collect(),
             },

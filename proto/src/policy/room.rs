@@ -1,6 +1,6 @@
 //! The state of a room that decisions are made by.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use crate::Error;
 use crate::components::{
@@ -200,20 +200,25 @@ impl RoomPolicy {
         &self.preauthorized
     }
 
-    /// Section 5: whether the participants of this parent-dependent room are a strict subset of the parent's. Who is
-    /// banned counts on neither side.
-    pub fn depends_on(&self, parent: &RoomPolicy) -> bool {
-        let unbanned = |policy: &RoomPolicy, user: &UserUri| {
-            policy
-                .role_of(user)
-                .is_some_and(|role| !policy.is_banned_role(role.role_index))
-        };
-        let mut here = self
-            .participants
-            .participants
-            .iter()
-            .map(|participant| &participant.user);
-        self.unbanned() < parent.unbanned() && here.all(|user| !unbanned(self, user) || unbanned(parent, user))
+    /// Section 5: whether the participants of this parent-dependent room are a strict subset of the parent's, of which
+    /// `parent` are those that are not banned. Who is banned here does not count either.
+    pub fn is_within(&self, parent: &[UserUri]) -> bool {
+        let parent: HashSet<&UserUri> = parent.iter().collect();
+        let mut count = 0;
+        let all = self.unbanned_users().all(|user| {
+            count += 1;
+            parent.contains(user)
+        });
+        all && count < parent.len()
+    }
+
+    /// The participants that are not banned.
+    pub fn unbanned_users(&self) -> impl Iterator<Item = &UserUri> {
+        let unbanned = |role: u32| !self.is_banned_role(role);
+        let participants = self.participants.participants.iter();
+        participants
+            .filter(move |participant| unbanned(participant.role_index))
+            .map(|participant| &participant.user)
     }
 
     /// The metadata, if the room has any.
