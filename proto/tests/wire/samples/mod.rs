@@ -19,6 +19,7 @@ use mimi_hub_proto::{
 use crate::mls_bytes::{self, verbatim};
 
 mod parts;
+mod policies;
 
 pub(crate) use parts::*;
 
@@ -47,6 +48,7 @@ fn sample<T: Encode + Decode + PartialEq + Debug + 'static>(name: &'static str, 
 pub(crate) fn samples() -> Vec<Sample> {
     [
         components(),
+        policies::policies(),
         credentials_and_franking(),
         mls_objects(),
         ratchet_trees(),
