@@ -132,6 +132,20 @@ pub struct PartialGroupInfo {
 }
 
 impl PartialGroupInfo {
+    /// What of a GroupInfo without ratchet tree has to be sent to a hub that follows all handshakes.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] if the GroupInfo has the tree.
+    pub fn of(group_info: &GroupInfo) -> Result<Self, Error> {
+        let extensions = group_info.extensions();
+        let extensions = extensions.iter().map(|(extension_type, data)| Extension {
+            extension_type,
+            data: data.to_vec(),
+        });
+        let signature = group_info.signature().to_vec();
+        PartialGroupInfo::new(RatchetTreePresence::NoRatchetTree, extensions.collect(), signature)
+    }
+
     /// Checks that the extensions are those of the draft: all but `ratchet_tree`.
     ///
     /// # Errors

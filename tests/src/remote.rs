@@ -24,10 +24,10 @@ impl RemoteClient {
     /// # Panics
     /// The hub refuses.
     pub async fn join(&mut self, room: &RoomUri) {
-        let (query, request) = self.state.group_info_request(room).unwrap();
+        let (query, request) = self.state.group_info_request(room, None).unwrap();
         let response = self.peer.post("groupInfo", room.as_str(), &request).await;
         assert_eq!(response.status, 200, "{}", String::from_utf8_lossy(&response.body));
-        let body = self.state.external_commit(room, &query, &response.body).unwrap();
+        let body = self.state.external_commit(room, &query, &response.body, None).unwrap();
         let answer = self.update(room, &body).await;
         assert_eq!(answer, UpdateAnswer::Accepted);
     }

@@ -7,10 +7,12 @@ use mimi_hub_proto::components::{
 use mimi_hub_proto::mls::{CommitMessage, GroupInfo, RatchetTree};
 use mimi_hub_proto::uri::{RoomUri, UserUri};
 use mimi_hub_proto::{ClientIdentity, GroupInfoOption, SubmitMessageRequest, tls};
+use openmls::messages::group_info::VerifiableGroupInfo;
 use openmls::prelude::{
     AppDataDictionary, AppDataDictionaryExtension, BasicCredential, Capabilities, Ciphersuite, CredentialType,
     CredentialWithKey, Extension, ExtensionType, Extensions, ExternalSender, GroupId, KeyPackage, LeafNodeParameters,
-    MlsGroup, OpenMlsProvider, PURE_PLAINTEXT_WIRE_FORMAT_POLICY, ProposalType, RequiredCapabilitiesExtension,
+    MlsGroup, MlsMessageIn, OpenMlsProvider, PURE_PLAINTEXT_WIRE_FORMAT_POLICY, ProcessedMessageContent, ProposalType,
+    RatchetTreeIn, RequiredCapabilitiesExtension,
 };
 use openmls_basic_credential::SignatureKeyPair;
 use openmls_rust_crypto::OpenMlsRustCrypto;
@@ -68,30 +70,11 @@ impl Client {
 impl RoomGroup {
     /// A group of `members` clients of as many users, all of a.example; `external_sender` is the hub's.
     pub(crate) fn new(members: usize, external_sender: &[u8]) -> Self {
-        let room: RoomUri = "mimi://a.example/r/clubhouse".parse().expect("a room URI");
         let clients: Vec<Client> = (0..members).map(Client::new).collect();
         let users: Vec<UserUri> = clients.iter().map(|client| client.identity.user().clone()).collect();
         let mut clients = clients.into_iter();
         let first = clients.next().expect("at least one member");
-        let sender = ExternalSender::tls_deserialize_exact(external_sender).expect("an ExternalSender");
-        let extensions = Extensions::from_vec(vec![
-            Extension::AppDataDictionary(AppDataDictionaryExtension::new(dictionary(&users))),
-            Extension::ExternalSenders(vec![sender]),
-            Extension::RequiredCapabilities(RequiredCapabilitiesExtension::new(
-                &[ExtensionType::AppDataDictionary],
-                &[ProposalType::AppDataUpdate],
-                &[CredentialType::Basic],
-            )),
-        ])
-        .expect("extensions of a GroupContext");
-        let mut group = MlsGroup::builder()
-            .with_group_id(GroupId::from_slice(room.group_uri().as_str().as_bytes()))
-            .ciphersuite(SUITE)
-            .with_wire_format_policy(PURE_PLAINTEXT_WIRE_FORMAT_POLICY)
-            .with_group_context_extensions(extensions)
-            .with_capabilities(capabilities())
-            .build(&first.provider, &first.signer, first.credential())
-            .expect("a group");
+        let RoomGroup { room, first, mut group } = RoomGroup::of(first, &users, external_sender);
         let added: Vec<KeyPackage> = clients.map(|client| client.key_package()).collect();
         if !added.is_empty() {
             group
@@ -100,6 +83,75 @@ impl RoomGroup {
             group.merge_pending_commit(&first.provider).expect("a merge");
         }
         RoomGroup { room, first, group }
+    }
+
+    /// The group of one member, with all users on the participant list.
+    fn of(first: Client, users: &[UserUri], external_sender: &[u8]) -> Self {
+        let room: RoomUri = "mimi://a.example/r/clubhouse".parse().expect("a room URI");
+        let sender = ExternalSender::tls_deserialize_exact(external_sender).expect("an ExternalSender");
+        let extensions = Extensions::from_vec(vec![
+            Extension::AppDataDictionary(AppDataDictionaryExtension::new(dictionary(users))),
+            Extension::ExternalSenders(vec![sender]),
+            Extension::RequiredCapabilities(RequiredCapabilitiesExtension::new(
+                &[ExtensionType::AppDataDictionary],
+                &[ProposalType::AppDataUpdate],
+                &[CredentialType::Basic],
+            )),
+        ])
+        .expect("extensions of a GroupContext");
+        let group = MlsGroup::builder()
+            .with_group_id(GroupId::from_slice(room.group_uri().as_str().as_bytes()))
+            .ciphersuite(SUITE)
+            .with_wire_format_policy(PURE_PLAINTEXT_WIRE_FORMAT_POLICY)
+            .with_group_context_extensions(extensions)
+            .with_capabilities(capabilities())
+            .build(&first.provider, &first.signer, first.credential())
+            .expect("a group");
+        RoomGroup { room, first, group }
+    }
+
+    /// The same, where each but the first member has joined by an external Commit: so that, as in a group that has lived
+    /// for a while, every node of the tree has a key.
+    #[allow(dead_code, reason = "the benches do without")]
+    pub(crate) fn grown(members: usize, external_sender: &[u8]) -> Self {
+        let clients: Vec<Client> = (0..members).map(Client::new).collect();
+        let users: Vec<UserUri> = clients.iter().map(|client| client.identity.user().clone()).collect();
+        let mut clients = clients.into_iter();
+        let first = clients.next().expect("at least one member");
+        let mut room = RoomGroup::of(first, &users, external_sender);
+        for client in clients {
+            room.let_in(&client);
+        }
+        room
+    }
+
+    fn let_in(&mut self, client: &Client) {
+        let (group_info, tree) = self.group_info_and_tree();
+        let group_info = VerifiableGroupInfo::tls_deserialize_exact(group_info.as_bytes()).expect("a GroupInfo");
+        let tree = RatchetTreeIn::tls_deserialize_exact(tree.as_bytes()).expect("a tree");
+        let leaf = LeafNodeParameters::builder().with_capabilities(capabilities()).build();
+        let (_, bundle) = MlsGroup::external_commit_builder()
+            .with_ratchet_tree(tree)
+            .build_group(&client.provider, group_info, client.credential())
+            .expect("a group")
+            .leaf_node_parameters(leaf)
+            .load_psks(client.provider.storage())
+            .expect("no PSKs")
+            .build(client.provider.rand(), client.provider.crypto(), &client.signer, |_| {
+                true
+            })
+            .expect("an external Commit")
+            .finalize(&client.provider)
+            .expect("an external Commit");
+        let commit = bundle.into_commit().tls_serialize_detached().expect("its octets");
+        let message = MlsMessageIn::tls_deserialize_exact(&commit).expect("an MLSMessage");
+        let message = message.try_into_protocol_message().expect("a handshake");
+        let provider = &self.first.provider;
+        let processed = self.group.process_message(provider, message).expect("a valid Commit");
+        let ProcessedMessageContent::StagedCommitMessage(staged) = processed.into_content() else {
+            unreachable!("a Commit was sent")
+        };
+        self.group.merge_staged_commit(provider, *staged).expect("a merge");
     }
 
     pub(crate) fn creator(&self) -> &UserUri {
@@ -192,7 +244,11 @@ fn dictionary(users: &[UserUri]) -> AppDataDictionary {
             role_index: MEMBER,
             role_name: "member".to_owned(),
             role_description: String::new(),
-            role_capabilities: vec![Capability::CAN_SEND_MESSAGE, Capability::CAN_ADD_PARTICIPANT],
+            role_capabilities: vec![
+                Capability::CAN_SEND_MESSAGE,
+                Capability::CAN_RECEIVE_MESSAGE,
+                Capability::CAN_ADD_PARTICIPANT,
+            ],
             minimum_participants_constraint: 0,
             maximum_participants_constraint: None,
             minimum_active_participants_constraint: 0,

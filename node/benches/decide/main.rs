@@ -17,10 +17,12 @@ use std::hint::black_box;
 use criterion::{BatchSize, BenchmarkId, Criterion, criterion_group, criterion_main};
 use group::RoomGroup;
 use mimi_hub::mls::hub_keys::HubKeys;
+use mimi_hub::room::Hosting;
 use mimi_hub::room::commit::{CommitBundle, decide_commit};
 use mimi_hub::room::create::decide_create;
 use mimi_hub::room::message::decide_message;
 use mimi_hub::room::state::{RoomLimits, RoomState};
+use mimi_hub_proto::RatchetTreeOption;
 use mimi_hub_proto::uri::ProviderDomain;
 use openmls::framing::{ProcessedMessageContent, ProtocolMessage, PublicMessageIn};
 use openmls::group::{ProposalStore, PublicGroup};
@@ -83,7 +85,18 @@ fn commit(criterion: &mut Criterion) {
     for members in MEMBERS {
         let mut room = Room::new(members);
         let (commit, group_info) = room.group.full_path_commit();
-        let bundle = CommitBundle::new(commit.clone(), None, group_info.clone());
+        let bundle = CommitBundle::new(
+            commit.clone(),
+            None,
+            group_info.clone(),
+            RatchetTreeOption::DistributionService,
+        );
+        let hosting = Hosting {
+            at_ms: 0,
+            is_local: &|_| true,
+            keys: &room.keys,
+            parent: None,
+        };
         benches.bench_function(BenchmarkId::new("openmls", members), |bencher| {
             bencher.iter_batched(
                 || (),
@@ -102,14 +115,16 @@ fn commit(criterion: &mut Criterion) {
         benches.bench_function(BenchmarkId::new("bundle", members), |bencher| {
             bencher.iter_batched(
                 || (commit.clone(), group_info.clone()),
-                |(commit, group_info)| CommitBundle::new(commit, None, group_info),
+                |(commit, group_info)| {
+                    CommitBundle::new(commit, None, group_info, RatchetTreeOption::DistributionService)
+                },
                 BatchSize::SmallInput,
             );
         });
         benches.bench_function(BenchmarkId::new("decide", members), |bencher| {
             bencher.iter_batched(
                 || (),
-                |()| decide_commit(&room.state, &room.domain, &|_| true, &bundle).expect("an accepted Commit"),
+                |()| decide_commit(&room.state, &hosting, &room.domain, &bundle).expect("an accepted Commit"),
                 BatchSize::SmallInput,
             );
         });

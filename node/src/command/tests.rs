@@ -11,6 +11,7 @@ use crate::mls::store::StoredGroup;
 use crate::room::event::{ClaimedKeyPackage, CommitAccepted, FrankRecord, WelcomeAccepted};
 use crate::room::franking::{Unproven, Verdict};
 use crate::room::report::{ReportRecord, ReportedMessage};
+use crate::room::records::JoinCode;
 use crate::room::state::Checkpoint;
 use crate::user::consent::{Asked, ConsentSent, Sent, SentEffect, Told};
 use crate::user::discovery::{Entry, Searchable, Source};
@@ -77,6 +78,8 @@ fn room_events() -> Vec<(&'static str, RoomEvent)> {
         fan_out: vec![b_example()],
         joined: vec![alice()],
         left: vec!["mimi://a.example/u/adam".parse().unwrap()],
+        external_proposals: vec![bytes(8)],
+        join_code: Some("friends".to_owned()),
     };
     let frank = FrankRecord {
         server_frank: [0xcc; 32],
@@ -105,6 +108,7 @@ fn room_events() -> Vec<(&'static str, RoomEvent)> {
                 message: bytes(3),
                 frank: Some(frank),
                 fan_out: vec![b_example()],
+                withheld: vec![alice()],
             },
         ),
         (
@@ -124,6 +128,36 @@ fn room_events() -> Vec<(&'static str, RoomEvent)> {
                 at_ms: 1_700_000_000_000,
             },
         ),
+        (
+            "room-join-code-created",
+            RoomEvent::JoinCodeCreated {
+                id: "friends".to_owned(),
+                code: join_code(),
+            },
+        ),
+        (
+            "room-join-code-revoked",
+            RoomEvent::JoinCodeRevoked {
+                id: "friends".to_owned(),
+            },
+        ),
+        (
+            "room-join-code-shown",
+            RoomEvent::JoinCodeShown {
+                id: "friends".to_owned(),
+                user: alice(),
+            },
+        ),
+        (
+            "room-barred",
+            RoomEvent::Barred {
+                user: alice(),
+                messages: vec![bytes(9)],
+                fan_out: vec![b_example()],
+            },
+        ),
+        ("room-unbarred", RoomEvent::Unbarred { user: alice() }),
+        ("room-destroyed", RoomEvent::Destroyed),
     ]
 }
 
@@ -150,6 +184,18 @@ fn report() -> ReportRecord {
             message(Verdict::NotProven(Unproven::WrongSignature)),
         ],
         at_ms: 1_700_000_000_000,
+    }
+}
+
+fn join_code() -> JoinCode {
+    JoinCode {
+        hash: [0xdd; 32],
+        role: 2,
+        created_at_ms: 1_700_000_000_000,
+        expires_at_ms: 1_700_000_060_000,
+        uses_max: 5,
+        uses: 1,
+        created_by: alice(),
     }
 }
 
@@ -400,6 +446,10 @@ fn hex(bytes: &[u8]) -> String {
 #[test]
 fn every_command_has_the_bytes_it_always_had() {
     for (name, command) in commands() {
+        if std::env::var_os("UPDATE_GOLDEN").is_some() {
+            let path = folder().join(format!("{name}.hex"));
+            std::fs::write(path, hex(&encode(&command).unwrap()) + "\n").unwrap();
+        }
         let kept = golden(name);
         assert_eq!(hex(&encode(&command).unwrap()), hex(&kept), "{name} is written");
         assert_eq!(decode::<Command>(&kept).unwrap(), command, "{name} is read");

@@ -25,7 +25,7 @@ use crate::hub::Hub;
 use crate::mls::crypto;
 use crate::service::events::{LIMIT_MAX, Page, WAIT_MS_MAX};
 use crate::service::users::{self, Changed};
-use crate::service::{self, events, rooms};
+use crate::service::{self, events, join_codes, moderation as own_behalf, rooms};
 
 const JSON: &str = "application/json";
 
@@ -43,7 +43,14 @@ pub(crate) fn router(hub: &Arc<Hub>) -> Router {
         .route("/users/{user}/clients/{client}/keyPackages", post(store_key_packages))
         .route("/users/{user}/rooms/{room}", delete(forget_room))
         .route("/rooms", post(create_room))
-        .route("/rooms/{room}", get(view_room))
+        .route("/rooms/{room}", get(view_room).delete(destroy_room))
+        .route("/rooms/{room}/joinCodes", get(list_join_codes))
+        .route(
+            "/rooms/{room}/joinCodes/{id}",
+            put(create_join_code).delete(revoke_join_code),
+        )
+        .route("/rooms/{room}/bans/{user}", put(bar_user).delete(unbar_user))
+        .route("/rooms/{room}/removals/{user}", post(remove_from_room))
         .route("/rooms/{room}/leader", get(room_leader))
         .route("/keyMaterial/{user}", post(key_material))
         .route("/update/{room}", post(update))
@@ -178,6 +185,65 @@ async fn create_room(State(hub): State<Arc<Hub>>, headers: HeaderMap, request: R
 async fn view_room(State(hub): State<Arc<Hub>>, Path(room): Path<String>) -> Answer {
     let room = uri::<RoomUri>(&room)?;
     Ok(axum::Json(rooms::view(&hub, &room).await?).into_response())
+}
+
+async fn destroy_room(State(hub): State<Arc<Hub>>, headers: HeaderMap, Path(room): Path<String>) -> Answer {
+    let (user, room) = (speaking_for(&hub, &headers)?, uri::<RoomUri>(&room)?);
+    own_behalf::destroy(&hub, &room, &user).await?;
+    Ok(StatusCode::NO_CONTENT.into_response())
+}
+
+async fn list_join_codes(State(hub): State<Arc<Hub>>, headers: HeaderMap, Path(room): Path<String>) -> Answer {
+    let (user, room) = (speaking_for(&hub, &headers)?, uri::<RoomUri>(&room)?);
+    Ok(axum::Json(join_codes::list(&hub, &user, &room).await?).into_response())
+}
+
+async fn create_join_code(
+    State(hub): State<Arc<Hub>>,
+    Path((room, id)): Path<(String, String)>,
+    request: Request,
+) -> Answer {
+    let (user, room) = (speaking_for(&hub, request.headers())?, uri::<RoomUri>(&room)?);
+    let terms = json_body(&hub, request).await?;
+    let code = join_codes::create(&hub, &user, &room, &id, terms).await?;
+    Ok((StatusCode::CREATED, axum::Json(code)).into_response())
+}
+
+async fn revoke_join_code(
+    State(hub): State<Arc<Hub>>,
+    headers: HeaderMap,
+    Path((room, id)): Path<(String, String)>,
+) -> Answer {
+    let (user, room) = (speaking_for(&hub, &headers)?, uri::<RoomUri>(&room)?);
+    join_codes::revoke(&hub, &user, &room, &id).await?;
+    Ok(StatusCode::NO_CONTENT.into_response())
+}
+
+async fn bar_user(State(hub): State<Arc<Hub>>, Path((room, user)): Path<(String, String)>) -> Answer {
+    let (room, user) = (uri::<RoomUri>(&room)?, uri::<UserUri>(&user)?);
+    Ok(created(own_behalf::bar(&hub, &room, &user).await?))
+}
+
+async fn unbar_user(State(hub): State<Arc<Hub>>, Path((room, user)): Path<(String, String)>) -> Answer {
+    let (room, user) = (uri::<RoomUri>(&room)?, uri::<UserUri>(&user)?);
+    own_behalf::unbar(&hub, &room, &user).await?;
+    Ok(StatusCode::NO_CONTENT.into_response())
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Removal {
+    client: Option<ClientUri>,
+}
+
+async fn remove_from_room(
+    State(hub): State<Arc<Hub>>,
+    Path((room, user)): Path<(String, String)>,
+    request: Request,
+) -> Answer {
+    let (room, user) = (uri::<RoomUri>(&room)?, uri::<UserUri>(&user)?);
+    let Removal { client } = json_body(&hub, request).await?;
+    Ok(created(own_behalf::remove(&hub, &room, &user, client).await?))
 }
 
 #[derive(Serialize)]

@@ -3,7 +3,7 @@
 //! In order:
 //! 1. it is for this room's group and its current epoch, else `wrongEpoch`;
 //! 2. it comes from the provider of its committer, who is an active participant and not about to leave;
-//! 3. a member's Commit includes every pending proposal; an external one is refused while there are some;
+//! 3. a member's Commit includes every pending proposal; an external one drops none that the hub cannot make anew;
 //! 4. openmls checks it (framing, signatures, tree, proposals: `ValSem*`), the AppDataUpdates resolved by our rules;
 //! 5. every change it makes is authorised by the room's policy, under the name of who proposed it;
 //! 6. every client it adds came by a KeyPackage that was claimed through this hub and not used before;
@@ -16,7 +16,7 @@ use mimi_hub_proto::components::{AppDataDictionary, AppDataUpdate};
 use mimi_hub_proto::mls::{CommitMessage, ProposalContent, ProposalOrRef, ProposalType, Sender, Welcome};
 use mimi_hub_proto::policy::{Actor, Change, RoomPolicy, authorize_together};
 use mimi_hub_proto::uri::{ProviderDomain, UserUri};
-use mimi_hub_proto::{ClientIdentity, GroupInfoOption};
+use mimi_hub_proto::{ClientIdentity, GroupInfoOption, RatchetTreeOption};
 use openmls::framing::ProcessedMessage;
 use openmls::group::StagedCommit;
 use openmls::messages::proposals::Proposal;
@@ -25,8 +25,9 @@ use serde_bytes::ByteBuf;
 use super::app_data;
 use super::event::{CommitAccepted, WelcomeAccepted};
 use super::group_info;
-use super::handshake::{self, UpdateRefusal};
-use super::state::{MemberChanges, Pending, PendingEffect, RoomState};
+use super::handshake::{self, Hosting, UpdateRefusal};
+use super::moderation;
+use super::state::{MemberChanges, Pending, PendingEffect, Proposer, RoomState};
 use crate::mls::crypto;
 
 /// A Commit that is accepted, with all that [`RoomState::advance_commit`] needs.
@@ -44,6 +45,8 @@ pub struct CommitBundle {
     pub(super) commit: CommitMessage,
     pub(super) welcome: Option<Welcome>,
     pub(super) group_info: GroupInfoOption,
+    /// Where the tree is; a tree itself is not kept, as the hub has its own.
+    pub(super) ratchet_tree: RatchetTreeOption,
     /// The key in the Commit's path, if the GroupInfo's signature has been checked with it.
     pub(super) signed_with: Option<Vec<u8>>,
 }
@@ -52,49 +55,60 @@ impl CommitBundle {
     /// Takes the parts, and checks the GroupInfo's signature with the key in the Commit's path: that needs no state, so it
     /// is done by whoever has the request, on any core, and not in the room's one mailbox. [`decide_commit`] checks what is
     /// left open here, and that it was the committer's key.
-    pub fn new(commit: CommitMessage, welcome: Option<Welcome>, group_info: GroupInfoOption) -> Self {
+    pub fn new(
+        commit: CommitMessage,
+        welcome: Option<Welcome>,
+        group_info: GroupInfoOption,
+        ratchet_tree: RatchetTreeOption,
+    ) -> Self {
         let signed_with = group_info::signed_with(&commit, &group_info);
+        let ratchet_tree = match ratchet_tree {
+            RatchetTreeOption::Full(_) => RatchetTreeOption::DistributionService,
+            other => other,
+        };
         CommitBundle {
             commit,
             welcome,
             group_info,
+            ratchet_tree,
             signed_with,
         }
     }
 }
 
-/// Decides a Commit bundle that `source` has sent. `is_local` tells which domains this provider serves.
+/// Decides a Commit bundle that `source` has sent.
 ///
 /// # Errors
 /// The draft's refusals; the state is not changed by any of them, nor by an acceptance.
 pub fn decide_commit(
     state: &RoomState,
+    hosting: &Hosting<'_>,
     source: &ProviderDomain,
-    is_local: &dyn Fn(&ProviderDomain) -> bool,
     bundle: &CommitBundle,
 ) -> Result<CommitDecision, UpdateRefusal> {
+    let is_local = hosting.is_local;
     let message = &bundle.commit;
     handshake::check_epoch(state, message.group_id(), message.epoch())?;
+    check_tree(&bundle.ratchet_tree)?;
     let external = message.sender() == Sender::NewMemberCommit;
-    if external && !state.pending.is_empty() {
-        return Err(UpdateRefusal::not_allowed(
-            "proposals are pending that only a member's Commit can include",
-        ));
-    }
     let committer = committer(state, message, source)?;
     let commit = message.commit();
-    if !external {
+    if external {
+        drops_nothing(state, message)?;
+    } else {
         includes_pending(state, message)?;
     }
     let inline = app_data::inline_updates(commit)?;
 
     let processed = handshake::process(state, message.as_bytes())?;
-    let (staged, resolved) = stage(state, processed, inline)?;
+    let (staged, resolved) = stage(state, processed, inline, external)?;
     let user = committer.user();
-    let actor = if external {
-        Actor::NewMember(user)
-    } else {
-        Actor::Participant(user)
+    let admission = external.then(|| state.records.admission(user, hosting.at_ms)).flatten();
+    let admission = admission.filter(|_| state.policy.role_of(user).is_none());
+    let actor = match admission {
+        Some((_, code)) => Actor::JoinCode { user, role: code.role },
+        None if external => Actor::NewMember(user),
+        None => Actor::Participant(user),
     };
     let changes = member_changes(state, &staged, &committer, external)?;
     let mut wanted = client_changes(state, &staged, &committer, external)?;
@@ -102,7 +116,8 @@ pub fn decide_commit(
     let pending = state
         .pending
         .iter()
-        .map(|pending| (Actor::Participant(&pending.proposer), pending.changes.as_slice()));
+        .filter(|_| !external)
+        .map(|pending| (pending.proposer.actor(), pending.changes.as_slice()));
     let parts = handshake::parts(pending.chain([(actor, wanted.as_slice())]));
     let parts: Vec<_> = parts
         .iter()
@@ -110,6 +125,9 @@ pub fn decide_commit(
         .collect();
     authorize_together(&state.policy, &parts).map_err(UpdateRefusal::not_allowed)?;
     let policy_after = resolved.after.as_ref().map_or(&state.policy, |(_, policy)| policy);
+    if resolved.after.is_some() {
+        handshake::check_parent(policy_after, hosting)?;
+    }
     let membership = Membership::after(state, &changes);
     membership.check(state, policy_after, user, &resolved.all)?;
     if state.members.len() + changes.added.len() > state.limits.members_max + changes.removed.len() {
@@ -139,6 +157,12 @@ pub fn decide_commit(
         fan_out,
         joined: local(membership.joined(state)),
         left: local(membership.left(state)),
+        external_proposals: if external {
+            moderation::regenerated(state, hosting.keys, &changes.removed)?
+        } else {
+            Vec::new()
+        },
+        join_code: admission.map(|(id, _)| id.to_owned()),
     };
     Ok(CommitDecision {
         accepted,
@@ -149,16 +173,20 @@ pub fn decide_commit(
 }
 
 /// Carries out again a Commit that was accepted before: no policy, no provider, only what moves the state.
-pub(crate) fn replay_commit(state: &mut RoomState, accepted: &CommitAccepted) -> Result<(), crate::error::NodeError> {
+pub(crate) fn replay_commit(
+    state: &mut RoomState,
+    at_ms: u64,
+    accepted: &CommitAccepted,
+) -> Result<(), crate::error::NodeError> {
     let refused = |refusal: UpdateRefusal| crate::error::NodeError::Replay(refusal.to_string());
     let message: CommitMessage = mimi_hub_proto::tls::decode_exact(&accepted.message)?;
     let external = message.sender() == Sender::NewMemberCommit;
     let committer = handshake::sender_identity(state, &message).map_err(refused)?;
     let inline = app_data::inline_updates(message.commit()).map_err(refused)?;
     let processed = handshake::process(state, message.as_bytes()).map_err(refused)?;
-    let (staged, resolved) = stage(state, processed, inline).map_err(refused)?;
+    let (staged, resolved) = stage(state, processed, inline, external).map_err(refused)?;
     let changes = member_changes(state, &staged, &committer, external).map_err(refused)?;
-    state.advance_commit(staged, changes, resolved.after, accepted)
+    state.advance_commit(staged, changes, resolved.after, at_ms, accepted)
 }
 
 /// 2. The committer: an active participant of the provider that sent the Commit, or one who joins by it.
@@ -169,10 +197,46 @@ fn committer(
 ) -> Result<ClientIdentity, UpdateRefusal> {
     let identity = handshake::sender_identity(state, message)?;
     handshake::check_source(&identity, source)?;
-    if state.leaving.contains(identity.user()) {
-        return Err(UpdateRefusal::not_allowed("this user is leaving the room"));
+    if state.is_silenced(identity.user()) {
+        return Err(UpdateRefusal::not_allowed(
+            "this user is leaving the room or barred from it",
+        ));
     }
     Ok(identity)
+}
+
+/// The hub rebuilds the tree from the handshakes, and takes no trouble to get it from anywhere else
+/// (draft-mahy-mls-ratchet-tree-options).
+fn check_tree(tree: &RatchetTreeOption) -> Result<(), UpdateRefusal> {
+    match tree {
+        RatchetTreeOption::Full(_) | RatchetTreeOption::DistributionService => Ok(()),
+        RatchetTreeOption::HttpsUri { .. } | RatchetTreeOption::OutOfBand { .. } => Err(UpdateRefusal::not_allowed(
+            "the hub fetches no ratchet tree: send `full` or `distributionService`",
+        )),
+    }
+}
+
+/// The rule 3 of an external Commit: of what is pending it can include SelfRemoves, and nothing else by reference. The hub
+/// makes its own proposals anew; anything else would be lost.
+fn drops_nothing(state: &RoomState, message: &CommitMessage) -> Result<(), UpdateRefusal> {
+    let included: BTreeSet<&[u8]> = message
+        .commit()
+        .proposals()
+        .filter_map(|proposal| match proposal {
+            ProposalOrRef::Reference(reference) => Some(reference),
+            ProposalOrRef::Proposal(_) => None,
+        })
+        .collect();
+    let lost = |pending: &&Pending| match pending.effect {
+        PendingEffect::RemoveLeaf(_) if pending.proposer == Proposer::Hub => false,
+        _ => !included.contains(pending.reference.as_slice()),
+    };
+    match state.pending.iter().filter(lost).count() {
+        0 => Ok(()),
+        lost => Err(UpdateRefusal::not_allowed(format!(
+            "{lost} proposals are pending that only a member's Commit can include"
+        ))),
+    }
 }
 
 /// 3. "The next time a client attempts to commit, the hub requires the client to include the cached proposals."
@@ -221,11 +285,16 @@ fn stage(
     state: &RoomState,
     processed: ProcessedMessage,
     own: Vec<AppDataUpdate>,
+    external: bool,
 ) -> Result<(StagedCommit, app_data::Resolved), UpdateRefusal> {
-    let pending = state.pending.iter().filter_map(|pending| match &pending.effect {
-        PendingEffect::AppData(update) => Some(update.clone()),
-        PendingEffect::RemoveLeaf(_) | PendingEffect::UpdateLeaf(_) => None,
-    });
+    let pending = state
+        .pending
+        .iter()
+        .filter(|_| !external)
+        .filter_map(|pending| match &pending.effect {
+            PendingEffect::AppData(update) => Some(update.clone()),
+            PendingEffect::RemoveLeaf(_) | PendingEffect::UpdateLeaf(_) => None,
+        });
     let resolved = app_data::resolve(state, pending.collect(), own)?;
     let staged = handshake::into_staged(state, processed, resolved.entries())?;
     Ok((staged, resolved))
@@ -260,6 +329,12 @@ fn member_changes(
             .hash_ref(crypto::provider())
             .map_err(UpdateRefusal::not_allowed)?;
         let identity = handshake::identity_of(key_package.leaf_node().credential())?;
+        if state.records.barred.contains(identity.user()) {
+            return Err(UpdateRefusal::not_allowed(format!(
+                "{} is barred from this room by its provider",
+                identity.user()
+            )));
+        }
         let known = state
             .key_packages
             .get(reference.as_slice())
@@ -396,7 +471,7 @@ impl Membership {
         }
         for user in changes
             .iter()
-            .filter_map(|change| handshake::taken_out(policy, committer, change))
+            .filter_map(|change| handshake::taken_out(policy, Some(committer), change))
         {
             let clients = self
                 .after

@@ -7,8 +7,8 @@ use mimi_hub_cluster::ShardReader;
 use mimi_hub_proto::mls::{GroupInfo, ProposalMessage, ProposalRef, RatchetTree};
 use mimi_hub_proto::uri::{ProviderDomain, RoomUri, UserUri};
 use mimi_hub_proto::{
-    AbuseReport, GroupInfoRequest, HandshakeBundle, KeyMaterialResponse, RatchetTreeOption, SubmitMessageRequest,
-    SubmitMessageResponse, UpdateOutcome, UpdateRoomResponse, tls,
+    AbuseReport, GroupInfoRequest, HandshakeBundle, KeyMaterialResponse, SubmitMessageRequest, SubmitMessageResponse,
+    UpdateOutcome, UpdateRoomResponse, tls,
 };
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_bytes::ByteBuf;
@@ -16,11 +16,14 @@ use serde_bytes::ByteBuf;
 use super::commit::{CommitBundle, decide_commit, replay_commit};
 use super::create::decide_create;
 use super::event::RoomEvent;
-use super::group_info::{GroupInfoParts, decide_group_info, ratchet_tree};
-use super::handshake::UpdateRefusal;
+use super::group_info::{GroupInfoDecision, GroupInfoParts, decide_group_info, ratchet_tree};
+use super::handshake::{Hosting, UpdateRefusal, check_parent};
+use super::join_codes::{self, JoinCodeRefusal, JoinCodeRequest};
 use super::key_material::{decide_claimed, may_claim};
 use super::message::decide_message;
+use super::moderation::{self, ModerationRequest};
 use super::proposals::{advance_proposals, decide_proposals, replay_proposals};
+use super::records::JoinCode;
 use super::report::{ReportRefusal, decide_report};
 use super::state::{Checkpoint, RoomLimits, RoomState};
 use crate::actor::{Decision, Entity};
@@ -77,6 +80,17 @@ pub(crate) enum RoomRequest {
     CloseReport { seq: u64 },
     /// Are all these users active participants?
     AreActive(Vec<UserUri>),
+    /// Join codes.
+    JoinCodes(JoinCodeRequest),
+    /// What the provider does on its own behalf.
+    Moderate(ModerationRequest),
+    /// Who takes part and is not banned.
+    Participants,
+    /// To make or change a room that depends on a parent, with the parent's participants.
+    Within {
+        parent: Vec<UserUri>,
+        request: Box<RoomRequest>,
+    },
 }
 
 /// What is asked of a room's group, as far as it can be looked at without the room.
@@ -88,13 +102,12 @@ pub(crate) enum Update {
 impl From<HandshakeBundle> for Update {
     fn from(bundle: HandshakeBundle) -> Self {
         match bundle {
-            // The tree that the committer sends is not looked at: the hub has its own.
             HandshakeBundle::Commit {
                 commit,
                 welcome,
                 group_info,
-                ratchet_tree: _,
-            } => Update::Commit(Box::new(CommitBundle::new(commit, welcome, group_info))),
+                ratchet_tree,
+            } => Update::Commit(Box::new(CommitBundle::new(commit, welcome, group_info, ratchet_tree))),
             HandshakeBundle::Proposals {
                 proposal,
                 more_proposals,
@@ -110,7 +123,7 @@ impl Serialize for Update {
                 commit: bundle.commit.clone(),
                 welcome: bundle.welcome.clone(),
                 group_info: bundle.group_info.clone(),
-                ratchet_tree: RatchetTreeOption::DistributionService,
+                ratchet_tree: bundle.ratchet_tree.clone(),
             },
             Update::Proposals(proposals) => {
                 let (proposal, more_proposals) = proposals
@@ -149,6 +162,15 @@ pub(crate) enum RoomAnswer {
     ReportRefused(ReportRefusal),
     NoSuchReport,
     AreActive(bool),
+    JoinCodes(BTreeMap<String, JoinCode>),
+    JoinCodeRefused(JoinCodeRefusal),
+    Participants(Vec<UserUri>),
+    /// Asked again with the participants of this room, it will be decided.
+    NeedsParent(RoomUri),
+    /// It is so already.
+    Unchanged,
+    /// The provider's wish breaks the room's rules.
+    ModerationRefused(String),
 }
 
 /// The hub's view of a room, for its provider's gateways.
@@ -165,6 +187,8 @@ pub(crate) struct RoomView {
     participants: Vec<ParticipantView>,
     clients: Vec<ClientView>,
     pending_proposals: usize,
+    /// Users whom this provider keeps out.
+    barred: Vec<UserUri>,
 }
 
 #[cfg(feature = "simulation")]
@@ -219,6 +243,7 @@ impl HostedRoom {
         creator: &UserUri,
         group_info: &GroupInfo,
         tree: &RatchetTree,
+        parent: Option<&[UserUri]>,
     ) -> Decision<RoomAnswer> {
         if self.state.is_some() {
             return Decision::Answer(RoomAnswer::Exists);
@@ -235,6 +260,19 @@ impl HostedRoom {
             tree,
         ) {
             Ok((event, state)) => {
+                let hosting = Hosting {
+                    at_ms,
+                    is_local: &is_local,
+                    keys: &settings.keys,
+                    parent,
+                };
+                match check_parent(&state.policy, &hosting) {
+                    Ok(()) => {}
+                    Err(UpdateRefusal::NeedsParent(parent)) => {
+                        return Decision::Answer(RoomAnswer::NeedsParent(parent));
+                    }
+                    Err(refusal) => return Decision::Answer(RoomAnswer::CreateRefused(refusal.to_string())),
+                }
                 self.state = Some(state);
                 let reply = format!("{{\"acceptedTimestamp\":{at_ms}}}").into_bytes();
                 Decision::Accept {
@@ -277,22 +315,33 @@ impl Entity for HostedRoom {
     }
 
     fn decide(&mut self, seq: u64, at_ms: u64, request: RoomRequest) -> Result<Decision<RoomAnswer>, NodeError> {
+        let (parent, request) = match request {
+            RoomRequest::Within { parent, request } => (Some(parent), *request),
+            request => (None, request),
+        };
+        let parent = parent.as_deref();
         if let RoomRequest::Create {
             creator,
             group_info,
             ratchet_tree,
         } = &request
         {
-            return Ok(self.create(at_ms, creator, group_info, ratchet_tree));
+            return Ok(self.create(at_ms, creator, group_info, ratchet_tree, parent));
         }
         let settings = Arc::clone(&self.settings);
         let is_local = |domain: &ProviderDomain| settings.is_local(domain);
-        let Some(state) = &mut self.state else {
+        let Some(state) = self.state.as_mut().filter(|state| !state.records.destroyed) else {
             return Ok(Decision::Answer(RoomAnswer::NoSuchRoom));
         };
+        let hosting = Hosting {
+            at_ms,
+            is_local: &is_local,
+            keys: &settings.keys,
+            parent,
+        };
         Ok(match request {
-            RoomRequest::Create { .. } => Decision::Answer(RoomAnswer::Exists),
-            RoomRequest::Update { source, update: asked } => match update(state, at_ms, &source, &is_local, &asked)? {
+            RoomRequest::Create { .. } | RoomRequest::Within { .. } => Decision::Answer(RoomAnswer::Exists),
+            RoomRequest::Update { source, update: asked } => match update(state, &hosting, &source, &asked)? {
                 Ok(event) => {
                     let outcome = UpdateOutcome::Success {
                         accepted_timestamp: at_ms,
@@ -306,6 +355,7 @@ impl Entity for HostedRoom {
                         reply: tls::encode(&response),
                     }
                 }
+                Err(UpdateRefusal::NeedsParent(parent)) => Decision::Answer(RoomAnswer::NeedsParent(parent)),
                 Err(refusal) => Decision::Answer(RoomAnswer::Update(refusal.into())),
             },
             RoomRequest::Submit { source, request } => {
@@ -327,8 +377,9 @@ impl Entity for HostedRoom {
                     Err(response) => Decision::Answer(RoomAnswer::Submit(response)),
                 }
             }
-            RoomRequest::GroupInfo { source, request } => match decide_group_info(state, &source, &request) {
-                Ok(parts) => Decision::Answer(RoomAnswer::GroupInfo(Box::new(parts))),
+            RoomRequest::GroupInfo { source, request } => match decide_group_info(state, at_ms, &source, &request) {
+                Ok(GroupInfoDecision::Give(parts)) => Decision::Answer(RoomAnswer::GroupInfo(parts)),
+                Ok(GroupInfoDecision::Admit(event)) => record(state, *event),
                 Err(denied) => Decision::Answer(RoomAnswer::NotAuthorized(denied.to_string())),
             },
             RoomRequest::MayClaim { requester, target } => {
@@ -375,6 +426,12 @@ impl Entity for HostedRoom {
             RoomRequest::AreActive(users) => {
                 Decision::Answer(RoomAnswer::AreActive(users.iter().all(|user| state.is_active(user))))
             }
+            RoomRequest::Participants => {
+                let participants = state.policy.unbanned_users().cloned();
+                Decision::Answer(RoomAnswer::Participants(participants.collect()))
+            }
+            RoomRequest::JoinCodes(request) => join_code(state, &hosting, &request),
+            RoomRequest::Moderate(request) => moderate(state, &hosting, &request)?,
         })
     }
 
@@ -396,21 +453,83 @@ fn accept(event: RoomEvent) -> Decision<RoomAnswer> {
     }
 }
 
+/// Accepts an event that changes only what the hub keeps beside the group.
+fn record(state: &mut RoomState, event: RoomEvent) -> Decision<RoomAnswer> {
+    state.advance_records(&event);
+    Decision::Accept {
+        event: Event::Room(event),
+        reply: Vec::new(),
+    }
+}
+
+fn join_code(state: &mut RoomState, hosting: &Hosting<'_>, request: &JoinCodeRequest) -> Decision<RoomAnswer> {
+    let decided = match request {
+        JoinCodeRequest::List { by } => match join_codes::list(state, by) {
+            Ok(codes) => return Decision::Answer(RoomAnswer::JoinCodes(codes)),
+            Err(refusal) => Err(refusal),
+        },
+        JoinCodeRequest::Create { by, id, terms } => {
+            join_codes::decide_create(state, hosting.at_ms, hosting.keys, by, id, terms)
+        }
+        JoinCodeRequest::Revoke { by, id } => join_codes::decide_revoke(state, by, id),
+    };
+    match decided {
+        Ok(event) => record(state, event),
+        Err(refusal) => Decision::Answer(RoomAnswer::JoinCodeRefused(refusal)),
+    }
+}
+
+fn moderate(
+    state: &mut RoomState,
+    hosting: &Hosting<'_>,
+    request: &ModerationRequest,
+) -> Result<Decision<RoomAnswer>, NodeError> {
+    let refused = |refusal: UpdateRefusal| Decision::Answer(RoomAnswer::ModerationRefused(refusal.to_string()));
+    let unchanged = Decision::Answer(RoomAnswer::Unchanged);
+    let (event, removal) = match request {
+        ModerationRequest::Remove { user, client } => {
+            match moderation::decide_removal(state, hosting, user, client.as_ref()) {
+                Ok(None) => return Ok(unchanged),
+                Ok(Some(removal)) => (removal.event.clone(), Some(removal)),
+                Err(refusal) => return Ok(refused(refusal)),
+            }
+        }
+        ModerationRequest::Bar(user) if state.records.barred.contains(user) => return Ok(unchanged),
+        ModerationRequest::Bar(user) => moderation::decide_bar(state, hosting, user),
+        ModerationRequest::Unbar(user) if !state.records.barred.contains(user) => return Ok(unchanged),
+        ModerationRequest::Unbar(user) => (RoomEvent::Unbarred { user: user.clone() }, None),
+        ModerationRequest::Destroy { by } => match moderation::decide_destroy(state, by) {
+            Ok(event) => (event, None),
+            Err(refusal) => return Ok(refused(refusal)),
+        },
+    };
+    if let Some(removal) = removal {
+        advance_proposals(state, removal)?;
+    }
+    Ok(record(state, event))
+}
+
 /// Decides an update and advances the state.
 fn update(
     state: &mut RoomState,
-    at_ms: u64,
+    hosting: &Hosting<'_>,
     source: &ProviderDomain,
-    is_local: &dyn Fn(&ProviderDomain) -> bool,
     asked: &Update,
 ) -> Result<Result<RoomEvent, UpdateRefusal>, NodeError> {
     match asked {
         Update::Commit(bundle) => {
-            let mut decision = match decide_commit(state, source, is_local, bundle) {
+            let mut decision = match decide_commit(state, hosting, source, bundle) {
                 Ok(decision) => decision,
                 Err(refusal) => return Ok(Err(refusal)),
             };
-            state.advance_commit(decision.staged, decision.changes, decision.after, &decision.accepted)?;
+            let accepted = &decision.accepted;
+            state.advance_commit(
+                decision.staged,
+                decision.changes,
+                decision.after,
+                hosting.at_ms,
+                accepted,
+            )?;
             if let Some(welcome) = &mut decision.accepted.welcome {
                 // The hub has the tree itself: what the committer sends of it need not be trusted.
                 welcome.ratchet_tree = ByteBuf::from(tls::encode(&ratchet_tree(state)?));
@@ -418,8 +537,7 @@ fn update(
             Ok(Ok(RoomEvent::Commit(decision.accepted)))
         }
         Update::Proposals(proposals) => {
-            let messages: Vec<&ProposalMessage> = proposals.iter().collect();
-            let decision = match decide_proposals(state, at_ms, source, is_local, &messages) {
+            let decision = match decide_proposals(state, hosting, source, proposals) {
                 Ok(decision) => decision,
                 Err(refusal) => return Ok(Err(refusal)),
             };
@@ -444,7 +562,7 @@ fn replay(state: &mut RoomState, reader: &ShardReader, id: &EntityId, checkpoint
             continue;
         };
         match &accepted.event {
-            Event::Room(RoomEvent::Commit(commit)) => replay_commit(state, commit)?,
+            Event::Room(RoomEvent::Commit(commit)) => replay_commit(state, accepted.at_ms, commit)?,
             Event::Room(RoomEvent::Proposals { messages, .. }) => replay_proposals(state, accepted.at_ms, messages)?,
             Event::Room(RoomEvent::KeyPackagesClaimed {
                 provider,
@@ -454,6 +572,12 @@ fn replay(state: &mut RoomState, reader: &ShardReader, id: &EntityId, checkpoint
                 packages
                     .iter()
                     .for_each(|package| state.remember_key_package(provider, user, package));
+            }
+            Event::Room(event) => {
+                if let RoomEvent::Barred { messages, .. } = event {
+                    replay_proposals(state, accepted.at_ms, messages)?;
+                }
+                state.advance_records(event);
             }
             _ => {}
         }
@@ -489,6 +613,7 @@ fn view(state: &RoomState, seq: u64) -> RoomView {
             })
             .collect(),
         pending_proposals: state.pending.len(),
+        barred: state.records.barred.iter().cloned().collect(),
     }
 }
 
@@ -497,7 +622,7 @@ impl From<UpdateRefusal> for UpdateRoomResponse {
         let error_description = refusal.to_string();
         let outcome = match refusal {
             UpdateRefusal::WrongEpoch { current } => UpdateOutcome::WrongEpoch { current_epoch: current },
-            UpdateRefusal::NotAllowed(_) => UpdateOutcome::NotAllowed,
+            UpdateRefusal::NotAllowed(_) | UpdateRefusal::NeedsParent(_) => UpdateOutcome::NotAllowed,
             UpdateRefusal::InvalidProposal { proposals, .. } => UpdateOutcome::InvalidProposal {
                 invalid_proposals: proposals.into_iter().map(ProposalRef::new).collect(),
             },

@@ -6,6 +6,7 @@ use mimi_hub_proto::uri::{ClientUri, ProviderDomain, UserUri};
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 
+use crate::room::records::JoinCode;
 use crate::room::report::ReportRecord;
 use crate::room::state::Checkpoint;
 
@@ -34,8 +35,10 @@ pub enum RoomEvent {
         message: ByteBuf,
         /// The hub's frank, where the message asked for one.
         frank: Option<FrankRecord>,
-        /// The follower providers to tell.
+        /// The follower providers to tell: those with a user that may receive messages.
         fan_out: Vec<ProviderDomain>,
+        /// Local users that may not receive it.
+        withheld: Vec<UserUri>,
     },
     /// KeyPackages were claimed for this room: Welcomes to them go to `provider`.
     KeyPackagesClaimed {
@@ -57,6 +60,41 @@ pub enum RoomEvent {
         /// When that was, in milliseconds since the UNIX epoch.
         at_ms: u64,
     },
+    /// A join code was made.
+    JoinCodeCreated {
+        /// Its name.
+        id: String,
+        /// What it is good for.
+        code: JoinCode,
+    },
+    /// A join code was taken back.
+    JoinCodeRevoked {
+        /// Its name.
+        id: String,
+    },
+    /// A user has shown a join code and may join by it.
+    JoinCodeShown {
+        /// The code's name.
+        id: String,
+        /// The user.
+        user: UserUri,
+    },
+    /// The provider's moderators keep a user out.
+    Barred {
+        /// The user.
+        user: UserUri,
+        /// The hub's proposals to remove its clients: MLSMessages.
+        messages: Vec<ByteBuf>,
+        /// The follower providers to tell.
+        fan_out: Vec<ProviderDomain>,
+    },
+    /// They keep it out no longer.
+    Unbarred {
+        /// The user.
+        user: UserUri,
+    },
+    /// The room is no more.
+    Destroyed,
 }
 
 /// A KeyPackage that was claimed through the hub.
@@ -85,6 +123,10 @@ pub struct CommitAccepted {
     pub joined: Vec<UserUri>,
     /// Local users whose last client went with this Commit.
     pub left: Vec<UserUri>,
+    /// The hub's proposals for the new epoch, which replace those that an external Commit made void: MLSMessages.
+    pub external_proposals: Vec<ByteBuf>,
+    /// The name of the join code by which its committer has joined.
+    pub join_code: Option<String>,
 }
 
 /// A Welcome on its way to the providers that gave the KeyPackages.
@@ -135,7 +177,15 @@ impl RoomEvent {
     /// Does the event change what the next decision depends on? Such events are read again at a rebuild.
     pub(crate) fn changes_state(&self) -> bool {
         match self {
-            RoomEvent::Commit(_) | RoomEvent::Proposals { .. } | RoomEvent::KeyPackagesClaimed { .. } => true,
+            RoomEvent::Commit(_)
+            | RoomEvent::Proposals { .. }
+            | RoomEvent::KeyPackagesClaimed { .. }
+            | RoomEvent::JoinCodeCreated { .. }
+            | RoomEvent::JoinCodeRevoked { .. }
+            | RoomEvent::JoinCodeShown { .. }
+            | RoomEvent::Barred { .. }
+            | RoomEvent::Unbarred { .. }
+            | RoomEvent::Destroyed => true,
             RoomEvent::Created { .. }
             | RoomEvent::Message { .. }
             | RoomEvent::Checkpoint(_)
@@ -151,12 +201,19 @@ impl RoomEvent {
                 &commit.fan_out,
                 commit.welcome.as_ref().map_or(&[], |welcome| &welcome.fan_out),
             ),
-            RoomEvent::Proposals { fan_out, .. } | RoomEvent::Message { fan_out, .. } => (fan_out, &[]),
+            RoomEvent::Proposals { fan_out, .. }
+            | RoomEvent::Barred { fan_out, .. }
+            | RoomEvent::Message { fan_out, .. } => (fan_out, &[]),
             RoomEvent::Created { .. }
             | RoomEvent::KeyPackagesClaimed { .. }
             | RoomEvent::Checkpoint(_)
             | RoomEvent::AbuseReported(_)
-            | RoomEvent::AbuseReportClosed { .. } => (&[], &[]),
+            | RoomEvent::AbuseReportClosed { .. }
+            | RoomEvent::JoinCodeCreated { .. }
+            | RoomEvent::JoinCodeRevoked { .. }
+            | RoomEvent::JoinCodeShown { .. }
+            | RoomEvent::Unbarred { .. }
+            | RoomEvent::Destroyed => (&[], &[]),
         };
         first
             .iter()

@@ -31,6 +31,10 @@ pub(crate) fn to_user(accepted: &Accepted, user: &UserUri) -> Result<Vec<FanoutM
     let Event::Room(event) = &accepted.event else {
         return Ok(Vec::new());
     };
+    // draft-ietf-mimi-room-policy, 8.3: the hub "can also withhold fanout of application messages to clients of a user".
+    if matches!(event, RoomEvent::Message { withheld, .. } if withheld.contains(user)) {
+        return Ok(Vec::new());
+    }
     render(accepted.at_ms, event, |_| true, |welcome| welcome.users.contains(user))
 }
 
@@ -48,13 +52,14 @@ fn render(
             message,
             welcome,
             fan_out,
+            external_proposals,
             ..
         }) => {
             if is_for(fan_out) {
-                let commit = tls::decode_exact(message)?;
+                let external_proposals = external_proposals.iter().map(|proposal| tls::decode_exact(proposal));
                 messages.push(FanoutEvent::Commit {
-                    commit,
-                    external_proposals: Vec::new(),
+                    commit: tls::decode_exact(message)?,
+                    external_proposals: external_proposals.collect::<Result<_, _>>()?,
                 });
             }
             if let Some(welcome) = welcome.as_ref().filter(|welcome| is_welcomed(welcome))
@@ -70,6 +75,11 @@ fn render(
         RoomEvent::Proposals {
             messages: proposals,
             fan_out,
+        }
+        | RoomEvent::Barred {
+            messages: proposals,
+            fan_out,
+            ..
         } if is_for(fan_out) => {
             let mut proposals = proposals.iter().map(|proposal| tls::decode_exact(proposal));
             if let Some(proposal) = proposals.next() {
@@ -84,6 +94,7 @@ fn render(
             message,
             frank,
             fan_out,
+            ..
         } if is_for(fan_out) => {
             let frank = frank.as_ref().map(Into::into);
             messages.push(FanoutEvent::Application {

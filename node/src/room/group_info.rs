@@ -3,11 +3,11 @@
 use mimi_hub_proto::mls::{
     CipherSuite, CommitMessage, Extension, ExternalSender, GroupContextFields, GroupInfo, RatchetTree,
 };
-use mimi_hub_proto::policy::{Actor, Change, authorize};
-use mimi_hub_proto::uri::{ProviderDomain, RoomUri};
+use mimi_hub_proto::policy::{Actor, Change, Denied, authorize};
+use mimi_hub_proto::uri::{ProviderDomain, RoomUri, UserUri};
 use mimi_hub_proto::{
     ClientIdentity, GroupInfoOption, GroupInfoRatchetTreeTbe, GroupInfoRequest, GroupInfoResponse,
-    GroupInfoResponseTbs, PendingProposal, RatchetTreeOption, tls,
+    GroupInfoResponseTbs, PendingProposal, RatchetTreeOption, RatchetTreePresence, tls,
 };
 use openmls::group::StagedCommit;
 use openmls::prelude::LeafNodeIndex;
@@ -16,7 +16,9 @@ use serde::{Deserialize, Serialize};
 use tls_codec::Serialize as TlsSerialize;
 
 use super::commit::CommitBundle;
+use super::event::RoomEvent;
 use super::handshake::UpdateRefusal;
+use super::join_codes;
 use super::state::RoomState;
 use crate::error::NodeError;
 use crate::mls::crypto;
@@ -34,6 +36,12 @@ pub(super) fn check(
     let group_info = match &bundle.group_info {
         GroupInfoOption::Full(group_info) => group_info,
         GroupInfoOption::Partial(partial) => {
+            // Neither this epoch's GroupInfo nor any before it has the tree: the hub takes none that has.
+            if partial.ratchet_tree_presence() != RatchetTreePresence::NoRatchetTree {
+                return Err(UpdateRefusal::not_allowed(
+                    "ratchet_tree_presence is not no_ratchet_tree",
+                ));
+            }
             let extensions = bytes_of(staged.group_context().extensions())?;
             let extensions: Vec<Extension> = tls::decode_exact(&extensions).map_err(UpdateRefusal::not_allowed)?;
             let context = GroupContextFields {
@@ -117,12 +125,22 @@ pub(crate) struct GroupInfoParts {
 #[error("{0}")]
 pub(crate) struct NotAuthorized(pub(crate) String);
 
-/// Who may have the GroupInfo: a participant's client, asking through its own provider, that may join by itself.
+/// What comes of a request for the GroupInfo.
+pub(crate) enum GroupInfoDecision {
+    /// It is given.
+    Give(Box<GroupInfoParts>),
+    /// The requester has shown a join code: when that is in the log, it may ask again.
+    Admit(Box<RoomEvent>),
+}
+
+/// Who may have the GroupInfo: a client, asking through its own provider, that may join by itself, as its user is a
+/// participant or may become one by the room's policy or a join code.
 pub(crate) fn decide_group_info(
     state: &RoomState,
+    at_ms: u64,
     source: &ProviderDomain,
     request: &GroupInfoRequest,
-) -> Result<GroupInfoParts, NotAuthorized> {
+) -> Result<GroupInfoDecision, NotAuthorized> {
     let denied = |reason: &dyn std::fmt::Display| NotAuthorized(reason.to_string());
     let identity =
         ClientIdentity::from_credential(request.tbs.requesting_credential.as_ref()).map_err(|e| denied(&e))?;
@@ -139,16 +157,37 @@ pub(crate) fn decide_group_info(
         &request.signature,
     )
     .map_err(|_| denied(&"the request's signature is not valid"))?;
-    if state.leaving.contains(identity.user()) {
-        return Err(denied(&"this user is leaving the room"));
+    let user = identity.user();
+    if state.is_silenced(user) {
+        return Err(denied(&"this user is leaving the room or barred from it"));
     }
-    authorize(
-        &state.policy,
-        Actor::NewMember(identity.user()),
-        &[Change::AddOwnClient],
-    )
-    .map_err(|e| denied(&e))?;
-    parts(state).map_err(|error| denied(&error))
+    if let Some(code) = &request.tbs.joining_code
+        && let Some(event) = join_codes::decide_admission(state, at_ms, user, code)
+    {
+        return Ok(GroupInfoDecision::Admit(Box::new(event)));
+    }
+    may_join(state, at_ms, user).map_err(|e| denied(&e))?;
+    let parts = parts(state).map_err(|error| denied(&error))?;
+    Ok(GroupInfoDecision::Give(Box::new(parts)))
+}
+
+/// May the user bring in a client by an external Commit, along with itself in some role where it is not on the list?
+fn may_join(state: &RoomState, at_ms: u64, user: &UserUri) -> Result<(), Denied> {
+    let may = |actor, changes: &[Change]| authorize(&state.policy, actor, changes);
+    let client = may(Actor::NewMember(user), &[Change::AddOwnClient]);
+    if client.is_ok() || state.policy.role_of(user).is_some() {
+        return client;
+    }
+    let actor = match state.records.admission(user, at_ms) {
+        Some((_, code)) => Actor::JoinCode { user, role: code.role },
+        None => Actor::NewMember(user),
+    };
+    let mut roles = state.policy.roles().roles.iter().map(|role| role.role_index);
+    let joins = |role| {
+        let user = user.clone();
+        may(actor, &[Change::AddOwnClient, Change::AddParticipant { user, role }]).is_ok()
+    };
+    if roles.any(joins) { Ok(()) } else { client }
 }
 
 fn parts(state: &RoomState) -> Result<GroupInfoParts, NodeError> {

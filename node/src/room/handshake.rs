@@ -3,7 +3,7 @@
 use mimi_hub_proto::ClientIdentity;
 use mimi_hub_proto::mls::{PublicMessage, Sender};
 use mimi_hub_proto::policy::{Actor, BANNED_ROLE_INDEX, BANNED_ROLE_NAME, Change, RoomPolicy};
-use mimi_hub_proto::uri::{ProviderDomain, UserUri};
+use mimi_hub_proto::uri::{ProviderDomain, RoomUri, UserUri};
 use openmls::credentials::Credential;
 use openmls::framing::{ProcessedMessage, ProcessedMessageContent, ProtocolMessage, PublicMessageIn};
 use openmls::group::{QueuedProposal, StagedCommit};
@@ -12,6 +12,19 @@ use tls_codec::DeserializeBytes;
 
 use super::state::RoomState;
 use crate::mls::crypto;
+use crate::mls::hub_keys::HubKeys;
+
+/// What a decision needs beside the room and the request.
+pub struct Hosting<'a> {
+    /// The time of acceptance, in milliseconds since the UNIX epoch.
+    pub at_ms: u64,
+    /// Does this provider serve the domain?
+    pub is_local: &'a dyn Fn(&ProviderDomain) -> bool,
+    /// The hub's keys, by which it is an external sender of the room's group.
+    pub keys: &'a HubKeys,
+    /// The participants of the parent that are not banned, where they have been asked for.
+    pub parent: Option<&'a [UserUri]>,
+}
 
 /// Why an update is not accepted: the draft's codes (draft-ietf-mimi-protocol, 5.3, UpdateResponseCode).
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -22,6 +35,9 @@ pub enum UpdateRefusal {
         /// The room's epoch.
         current: u64,
     },
+    /// It cannot be decided without the participants of this room's parent.
+    #[error("the participants of {0} are needed")]
+    NeedsParent(RoomUri),
     /// Policy or validity forbids it.
     #[error("{0}")]
     NotAllowed(String),
@@ -146,11 +162,15 @@ pub(super) fn is_inline(proposal: &QueuedProposal) -> bool {
     matches!(proposal.proposal_or_ref_type(), ProposalOrRefType::Proposal)
 }
 
-/// The user whose clients must leave the group with this change, if there is one. `actor` made it.
-pub(super) fn taken_out<'a>(policy: &RoomPolicy, actor: &'a UserUri, change: &'a Change) -> Option<&'a UserUri> {
+/// The user whose clients must leave the group with this change, if there is one. `actor` made it, or the hub.
+pub(super) fn taken_out<'a>(
+    policy: &RoomPolicy,
+    actor: Option<&'a UserUri>,
+    change: &'a Change,
+) -> Option<&'a UserUri> {
     match change {
         Change::RemoveParticipant { user } => Some(user),
-        Change::RemoveSelf => Some(actor),
+        Change::RemoveSelf => actor,
         Change::ChangeRole { user, to, .. } if is_banned_role(policy, *to) => Some(user),
         _ => None,
     }
@@ -166,6 +186,28 @@ pub(super) fn parts<'a>(proposals: impl Iterator<Item = (Actor<'a>, &'a [Change]
         }
     }
     parts
+}
+
+/// "A parent-dependent room is always hosted on the same Hub as the parent room", and its participants "MUST be a strict
+/// subset of the participants of the parent room" (draft-ietf-mimi-room-policy, 5).
+pub(super) fn check_parent(policy: &RoomPolicy, hosting: &Hosting<'_>) -> Result<(), UpdateRefusal> {
+    let Some(parent) = &policy.base().parent_room else {
+        return Ok(());
+    };
+    if !(hosting.is_local)(&parent.provider()) {
+        return Err(UpdateRefusal::not_allowed(format!(
+            "the parent {parent} is hosted by another provider"
+        )));
+    }
+    let participants = hosting
+        .parent
+        .ok_or_else(|| UpdateRefusal::NeedsParent(parent.clone()))?;
+    if !policy.is_within(participants) {
+        return Err(UpdateRefusal::not_allowed(format!(
+            "the participants are not a strict subset of those of {parent}"
+        )));
+    }
+    Ok(())
 }
 
 /// Is it the role of those who are banned (draft-ietf-mimi-room-policy, 7.1.3)?

@@ -14,7 +14,7 @@ use crate::mls::crypto;
 /// May this participant ask for the target's KeyPackages? Only if it could add the target: a participant with the
 /// capability to add others, or one who adds a client of its own.
 pub(crate) fn may_claim(state: &RoomState, requester: &UserUri, target: &UserUri) -> bool {
-    if !state.is_active(requester) || state.leaving.contains(requester) {
+    if !state.is_active(requester) || state.is_silenced(requester) || state.records.barred.contains(target) {
         return false;
     }
     let may = |change| authorize(&state.policy, Actor::Participant(requester), &[change]).is_ok();

@@ -13,7 +13,8 @@ use crate::error::NodeError;
 use crate::mls::hub_keys::HubKeys;
 
 /// Decides a message: it is for this room's group; its sender is an active participant, not about to leave, of the
-/// provider that submits it, and may send; its epoch is the current one or one of the few before it. It is franked if it asks
+/// provider that submits it, and may send (draft-ietf-mimi-room-policy, 8.3); it goes to those who may
+/// receive; its epoch is the current one or one of the few before it. It is franked if it asks
 /// for that and this hub is the room's franking agent.
 ///
 /// # Errors
@@ -31,7 +32,7 @@ pub fn decide_message(
     let known = message.group_id() == state.group.group_id().as_slice()
         && sender.domain() == source.as_str()
         && state.is_active(sender)
-        && !state.leaving.contains(sender);
+        && !state.is_silenced(sender);
     if !known || authorize(&state.policy, Actor::Participant(sender), &[Change::SendMessage]).is_err() {
         return Ok(Err(SubmitMessageResponse::NotAllowed));
     }
@@ -60,8 +61,17 @@ pub fn decide_message(
         message: ByteBuf::from(tls::encode(&MlsMessage::from(message.clone()))),
         frank,
         fan_out: state
-            .active_providers()
+            .reach
+            .providers
+            .iter()
             .filter(|domain| !is_local(domain))
+            .cloned()
+            .collect(),
+        withheld: state
+            .reach
+            .withheld
+            .iter()
+            .filter(|user| is_local(&user.provider()))
             .cloned()
             .collect(),
     }))

@@ -5,6 +5,7 @@
 //! - [`create`], [`commit`], [`proposals`], [`message`], [`report`], [`key_material`], [`group_info`]: `decide`, one file a
 //!   request;
 //! - [`franking`]: the stamp on a message, and what it proves later;
+//! - [`join_codes`], [`moderation`]: the same for what only this provider asks; [`records`] is what that leaves behind;
 //! - [`fan_out`]: what each destination receives of an event;
 //! - [`entity`]: the requests a room's actor takes, in one list.
 //!
@@ -20,10 +21,14 @@ pub(crate) mod fan_out;
 pub(crate) mod franking;
 pub(crate) mod group_info;
 pub(crate) mod handshake;
+pub(crate) mod join_codes;
 pub(crate) mod key_material;
 pub mod message;
+pub(crate) mod moderation;
 pub mod proposals;
+pub mod records;
 pub(crate) mod report;
 pub mod state;
 
 pub(crate) use self::entity::{RoomAnswer, RoomRequest};
+pub use self::handshake::Hosting;

@@ -7,9 +7,9 @@
 use std::collections::BTreeSet;
 
 use mimi_hub_proto::mls::{ProposalMessage, Sender};
-use mimi_hub_proto::policy::{Actor, Change, authorize_together};
+use mimi_hub_proto::policy::{Change, authorize_together};
+use mimi_hub_proto::tls;
 use mimi_hub_proto::uri::{ProviderDomain, UserUri};
-use mimi_hub_proto::{ClientIdentity, tls};
 use openmls::framing::ProcessedMessageContent;
 use openmls::group::QueuedProposal;
 use openmls::messages::proposals::Proposal;
@@ -17,8 +17,8 @@ use serde_bytes::ByteBuf;
 
 use super::app_data;
 use super::event::RoomEvent;
-use super::handshake::{self, UpdateRefusal};
-use super::state::{Pending, PendingEffect, RoomState};
+use super::handshake::{self, Hosting, UpdateRefusal};
+use super::state::{Pending, PendingEffect, Proposer, RoomState};
 use crate::error::NodeError;
 use crate::mls::store::GroupStore;
 
@@ -36,10 +36,41 @@ pub struct ProposalsDecision {
 /// The draft's refusals; nothing of the bundle is kept then.
 pub fn decide_proposals(
     state: &RoomState,
-    at_ms: u64,
+    hosting: &Hosting<'_>,
     source: &ProviderDomain,
-    is_local: &dyn Fn(&ProviderDomain) -> bool,
-    messages: &[&ProposalMessage],
+    messages: &[ProposalMessage],
+) -> Result<ProposalsDecision, UpdateRefusal> {
+    decide(state, hosting, Origin::Provider(source), messages)
+}
+
+/// Decides a bundle of the hub's own proposals.
+///
+/// # Errors
+/// Policy, which the hub is held to as well, or the limit forbids it.
+pub(super) fn decide_own(
+    state: &RoomState,
+    hosting: &Hosting<'_>,
+    messages: &[ProposalMessage],
+) -> Result<ProposalsDecision, UpdateRefusal> {
+    decide(state, hosting, Origin::Hub, messages)
+}
+
+/// Where a proposal comes from.
+#[derive(Clone, Copy)]
+enum Origin<'a> {
+    /// A provider, whose own users' it must be.
+    Provider(&'a ProviderDomain),
+    /// The hub itself.
+    Hub,
+    /// The log: it was accepted before.
+    Log,
+}
+
+fn decide(
+    state: &RoomState,
+    hosting: &Hosting<'_>,
+    origin: Origin<'_>,
+    messages: &[ProposalMessage],
 ) -> Result<ProposalsDecision, UpdateRefusal> {
     if state.pending.len() + messages.len() > state.limits.pending_proposals_max {
         return Err(UpdateRefusal::not_allowed(
@@ -48,7 +79,7 @@ pub fn decide_proposals(
     }
     let mut queued = Vec::new();
     for message in messages {
-        let (proposal, pending) = process_one(state, at_ms, source, message)?;
+        let (proposal, pending) = process_one(state, hosting.at_ms, origin, message)?;
         let reference = pending.reference.as_slice();
         let known = state.pending.iter().chain(queued.iter().map(|(_, pending)| pending));
         if known.into_iter().any(|known: &Pending| known.reference == reference) {
@@ -62,7 +93,7 @@ pub fn decide_proposals(
         messages: queued.iter().map(|(_, pending)| pending.message.clone()).collect(),
         fan_out: state
             .active_providers()
-            .filter(|domain| !is_local(domain))
+            .filter(|domain| !(hosting.is_local)(domain))
             .cloned()
             .collect(),
     };
@@ -85,11 +116,7 @@ pub(crate) fn replay_proposals(state: &mut RoomState, at_ms: u64, messages: &[By
     let mut queued = Vec::new();
     for message in messages {
         let message: ProposalMessage = tls::decode_exact(message)?;
-        let source = handshake::sender_identity(state, &message)
-            .map_err(refused)?
-            .user()
-            .provider();
-        queued.push(process_one(state, at_ms, &source, &message).map_err(refused)?);
+        queued.push(process_one(state, at_ms, Origin::Log, &message).map_err(refused)?);
     }
     let leaving = check_together(state, &queued).map_err(refused)?;
     let event = RoomEvent::Proposals {
@@ -103,22 +130,33 @@ pub(crate) fn replay_proposals(state: &mut RoomState, at_ms: u64, messages: &[By
 fn process_one(
     state: &RoomState,
     at_ms: u64,
-    source: &ProviderDomain,
+    origin: Origin<'_>,
     message: &ProposalMessage,
 ) -> Result<(QueuedProposal, Pending), UpdateRefusal> {
     handshake::check_epoch(state, message.group_id(), message.epoch())?;
-    let sender = handshake::sender_identity(state, message)?;
-    handshake::check_source(&sender, source)?;
+    let proposer = match (message.sender(), origin) {
+        (Sender::External(_), Origin::Hub | Origin::Log) => Proposer::Hub,
+        (_, origin) => {
+            let sender = handshake::sender_identity(state, message)?;
+            if let Origin::Provider(source) = origin {
+                handshake::check_source(&sender, source)?;
+            }
+            Proposer::Client(sender)
+        }
+    };
     let processed = handshake::process(state, message.as_bytes())?;
     let ProcessedMessageContent::ProposalMessage(proposal) = processed.into_content() else {
         return Err(UpdateRefusal::not_allowed("not a member's proposal"));
     };
     let proposal = *proposal;
     let reference = proposal.proposal_reference_ref().as_slice().to_vec();
-    let (effect, changes) = effect_of(state, &sender, message, &proposal)?;
+    let (effect, changes) = effect_of(state, &proposer, message, &proposal)?;
     // "MUST prevent it from sending any proposals except for Remove and SelfRemove for its users"
-    if state.leaving.contains(sender.user()) && !matches!(effect, PendingEffect::RemoveLeaf(_)) {
-        return Err(UpdateRefusal::not_allowed("this user is leaving the room"));
+    let silenced = proposer.user().is_some_and(|user| state.is_silenced(user));
+    if silenced && !matches!(effect, PendingEffect::RemoveLeaf(_)) {
+        return Err(UpdateRefusal::not_allowed(
+            "this user is leaving the room or barred from it",
+        ));
     }
     let message = ByteBuf::from(tls::encode(message));
     Ok((
@@ -128,7 +166,7 @@ fn process_one(
             reference,
             at_ms,
             effect,
-            proposer: sender.user().clone(),
+            proposer,
             changes,
         },
     ))
@@ -138,8 +176,7 @@ fn process_one(
 /// allowed along with the removal of all own clients, and what each may do alone can be too much in one Commit.
 fn authorize_all(state: &RoomState, queued: &[(QueuedProposal, Pending)]) -> Result<(), UpdateRefusal> {
     let all = state.pending.iter().chain(queued.iter().map(|(_, pending)| pending));
-    let parts =
-        handshake::parts(all.map(|pending| (Actor::Participant(&pending.proposer), pending.changes.as_slice())));
+    let parts = handshake::parts(all.map(|pending| (pending.proposer.actor(), pending.changes.as_slice())));
     let parts: Vec<_> = parts
         .iter()
         .map(|(actor, changes)| (*actor, changes.as_slice()))
@@ -153,7 +190,7 @@ fn authorize_all(state: &RoomState, queued: &[(QueuedProposal, Pending)]) -> Res
 /// What the proposal will do, and what its sender must be authorised for.
 fn effect_of(
     state: &RoomState,
-    sender: &ClientIdentity,
+    proposer: &Proposer,
     message: &ProposalMessage,
     proposal: &QueuedProposal,
 ) -> Result<(PendingEffect, Vec<Change>), UpdateRefusal> {
@@ -164,7 +201,7 @@ fn effect_of(
                 .members
                 .get(&leaf)
                 .ok_or_else(|| UpdateRefusal::invalid(format!("leaf {leaf} is blank")))?;
-            let change = if removed.user() == sender.user() {
+            let change = if proposer.user() == Some(removed.user()) {
                 Change::RemoveOwnClient
             } else {
                 Change::RemoveClient {
@@ -178,7 +215,8 @@ fn effect_of(
             _ => Err(UpdateRefusal::invalid("only members remove themselves")),
         },
         Proposal::Update(update) => {
-            if handshake::identity_of(update.leaf_node().credential())? != *sender {
+            let renamed = handshake::identity_of(update.leaf_node().credential())?;
+            if *proposer != Proposer::Client(renamed) {
                 return Err(UpdateRefusal::invalid("the updated leaf names another client"));
             }
             match message.sender() {
@@ -227,7 +265,7 @@ fn check_together(state: &RoomState, queued: &[(QueuedProposal, Pending)]) -> Re
         let taken_out = pending
             .changes
             .iter()
-            .filter_map(|change| handshake::taken_out(policy, &pending.proposer, change));
+            .filter_map(|change| handshake::taken_out(policy, pending.proposer.user(), change));
         for user in taken_out {
             if let Some(leaf) = state.leaves_of(user).find(|leaf| !removed.contains(leaf)) {
                 return Err(UpdateRefusal::invalid(format!(
@@ -235,6 +273,13 @@ fn check_together(state: &RoomState, queued: &[(QueuedProposal, Pending)]) -> Re
                 )));
             }
             leaving.push(user.clone());
+        }
+        // Whom the hub leaves no client can do nothing any more.
+        if let (Proposer::Hub, PendingEffect::RemoveLeaf(leaf)) = (&pending.proposer, &pending.effect)
+            && let Some(identity) = state.members.get(leaf)
+            && state.leaves_of(identity.user()).all(|leaf| removed.contains(&leaf))
+        {
+            leaving.push(identity.user().clone());
         }
     }
     Ok(leaving)

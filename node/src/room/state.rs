@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use mimi_hub_proto::components::{AppDataDictionary, AppDataUpdate};
 use mimi_hub_proto::mls::{CredentialRef, CredentialType, Extension, ExtensionType};
-use mimi_hub_proto::policy::{Change, RoomPolicy};
+use mimi_hub_proto::policy::{Actor, Change, RoomPolicy, authorize};
 use mimi_hub_proto::uri::{ProviderDomain, RoomUri, UserUri};
 use mimi_hub_proto::{ClientIdentity, tls};
 use openmls::group::{PublicGroup, StagedCommit};
@@ -19,7 +19,9 @@ use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 use tls_codec::Serialize as _;
 
-use super::event::{ClaimedKeyPackage, CommitAccepted};
+use super::event::{ClaimedKeyPackage, CommitAccepted, RoomEvent};
+use super::proposals::replay_proposals;
+use super::records::HubRecords;
 use crate::error::NodeError;
 use crate::mls::store::{GroupStore, StoredGroup};
 
@@ -36,13 +38,16 @@ pub struct RoomLimits {
     pub checkpoint_handshake_bytes: u64,
 }
 
-/// The durable form of a room's state right after a Commit (so that no proposals are pending).
+/// The durable form of a room's state right after a Commit (so that no proposals are pending but those stapled to it).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Checkpoint {
     pub(crate) group: StoredGroup,
     pub(crate) group_info: ByteBuf,
     /// Each with where it came from, and whether a Commit has used it.
     pub(crate) key_packages: Vec<(ClaimedKeyPackage, ProviderDomain, UserUri, bool)>,
+    pub(crate) records: HubRecords,
+    /// The hub's proposals that were stapled to the Commit, and its acceptance time.
+    pub(crate) stapled: (Vec<ByteBuf>, u64),
 }
 
 impl Checkpoint {
@@ -52,6 +57,8 @@ impl Checkpoint {
             group,
             group_info,
             key_packages: Vec::new(),
+            records: HubRecords::default(),
+            stapled: (Vec::new(), 0),
         }
     }
 }
@@ -78,9 +85,49 @@ pub struct RoomState {
     pub(crate) key_packages: HashMap<Vec<u8>, KeyPackageRoute>,
     /// Those that one has used, for as long as they live: a provider that gives one out again does not make it fresh.
     used: HashMap<Vec<u8>, KeyPackageRoute>,
+    /// What the hub keeps of the room beside its group.
+    pub(crate) records: HubRecords,
+    /// Who receives application messages.
+    pub(crate) reach: Reach,
     handshake_bytes: u64,
     /// Taken at the last Commit, to be proposed next.
     due: Option<Box<Checkpoint>>,
+}
+
+/// Who receives application messages, as of the last change of the room (draft-ietf-mimi-room-policy, 8.3).
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Reach {
+    /// The providers of active participants that may.
+    pub(crate) providers: BTreeSet<ProviderDomain>,
+    /// Active participants that may not.
+    pub(crate) withheld: Vec<UserUri>,
+}
+
+/// Who has made a proposal.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Proposer {
+    /// A user's client.
+    Client(ClientIdentity),
+    /// The hub itself.
+    Hub,
+}
+
+impl Proposer {
+    /// The user, unless it is the hub.
+    pub(crate) fn user(&self) -> Option<&UserUri> {
+        match self {
+            Proposer::Client(identity) => Some(identity.user()),
+            Proposer::Hub => None,
+        }
+    }
+
+    /// Under whose name policy judges it.
+    pub(crate) fn actor(&self) -> Actor<'_> {
+        match self {
+            Proposer::Client(identity) => Actor::Participant(identity.user()),
+            Proposer::Hub => Actor::Hub,
+        }
+    }
 }
 
 /// A proposal that waits for a Commit.
@@ -92,7 +139,7 @@ pub(crate) struct Pending {
     pub(crate) at_ms: u64,
     pub(crate) effect: PendingEffect,
     /// Who proposed it, and what that changes.
-    pub(crate) proposer: UserUri,
+    pub(crate) proposer: Proposer,
     pub(crate) changes: Vec<Change>,
 }
 
@@ -156,6 +203,8 @@ impl RoomState {
             leaving: BTreeSet::new(),
             key_packages: HashMap::new(),
             used: HashMap::new(),
+            records: checkpoint.records,
+            reach: Reach::default(),
             handshake_bytes: 0,
             due: None,
         };
@@ -167,7 +216,66 @@ impl RoomState {
                 state.use_key_package(&package.reference);
             }
         }
+        state.reach = state.reach_now();
+        let (stapled, at_ms) = checkpoint.stapled;
+        replay_proposals(&mut state, at_ms, &stapled)?;
         Ok(state)
+    }
+
+    /// May the user neither send nor commit any more? Its removal is pending, or it is barred.
+    pub(crate) fn is_silenced(&self, user: &UserUri) -> bool {
+        self.leaving.contains(user) || self.records.barred.contains(user)
+    }
+
+    /// Is the removal of this leaf pending?
+    pub(crate) fn removes(&self, leaf: u32) -> bool {
+        let removal = PendingEffect::RemoveLeaf(leaf);
+        self.pending.iter().any(|pending| pending.effect == removal)
+    }
+
+    /// The leaves whose removal the hub has proposed.
+    pub(crate) fn hub_removals(&self) -> impl Iterator<Item = u32> + '_ {
+        self.pending.iter().filter_map(|pending| match pending.effect {
+            PendingEffect::RemoveLeaf(leaf) if pending.proposer == Proposer::Hub => Some(leaf),
+            _ => None,
+        })
+    }
+
+    /// Takes in an event that changes what the hub keeps beside the group. Others change nothing here.
+    pub(crate) fn advance_records(&mut self, event: &RoomEvent) {
+        let records = &mut self.records;
+        match event {
+            RoomEvent::JoinCodeCreated { id, code } => {
+                records.codes.insert(id.clone(), code.clone());
+            }
+            RoomEvent::JoinCodeRevoked { id } => records.revoke(id),
+            RoomEvent::JoinCodeShown { id, user } => {
+                records.admitted.insert(user.clone(), id.clone());
+            }
+            RoomEvent::Barred { user, .. } => {
+                records.barred.insert(user.clone());
+                records.admitted.remove(user);
+            }
+            RoomEvent::Unbarred { user } => {
+                records.barred.remove(user);
+            }
+            RoomEvent::Destroyed => records.destroyed = true,
+            _ => return,
+        }
+        self.reach = self.reach_now();
+    }
+
+    fn reach_now(&self) -> Reach {
+        let mut reach = Reach::default();
+        for user in self.active.keys() {
+            let receives = authorize(&self.policy, Actor::Participant(user), &[Change::ReceiveMessage]).is_ok();
+            if receives && !self.records.barred.contains(user) {
+                reach.providers.insert(user.provider());
+            } else {
+                reach.withheld.push(user.clone());
+            }
+        }
+        reach
     }
 
     /// The current epoch.
@@ -198,6 +306,7 @@ impl RoomState {
         staged: StagedCommit,
         changes: MemberChanges,
         after: Option<(AppDataDictionary, RoomPolicy)>,
+        at_ms: u64,
         accepted: &CommitAccepted,
     ) -> Result<(), NodeError> {
         self.handshake_bytes += (accepted.message.len() + accepted.group_info.len()) as u64;
@@ -234,11 +343,19 @@ impl RoomState {
         self.group_info = accepted.group_info.clone();
         self.pending.clear();
         self.leaving.clear();
+        if let Some(id) = &accepted.join_code {
+            self.records.use_code(id);
+        }
+        // Who is on the list now needs no code any more.
+        let policy = &self.policy;
+        self.records.admitted.retain(|user, _| policy.role_of(user).is_none());
+        self.reach = self.reach_now();
         if let Some(group) = store.into_stored() {
             self.handshake_bytes = 0;
-            self.due = Some(Box::new(self.checkpoint(group)));
+            let stapled = (accepted.external_proposals.clone(), at_ms);
+            self.due = Some(Box::new(self.checkpoint(group, stapled)));
         }
-        Ok(())
+        replay_proposals(self, at_ms, &accepted.external_proposals)
     }
 
     fn use_key_package(&mut self, reference: &[u8]) {
@@ -277,7 +394,7 @@ impl RoomState {
         self.due.take()
     }
 
-    fn checkpoint(&self, group: StoredGroup) -> Checkpoint {
+    fn checkpoint(&self, group: StoredGroup, stapled: (Vec<ByteBuf>, u64)) -> Checkpoint {
         let unused = self.key_packages.iter().map(|entry| (entry, false));
         let used = self.used.iter().map(|entry| (entry, true));
         let mut key_packages: Vec<_> = unused
@@ -296,6 +413,8 @@ impl RoomState {
             group,
             group_info: self.group_info.clone(),
             key_packages,
+            records: self.records.clone(),
+            stapled,
         }
     }
 

@@ -7,6 +7,7 @@ use mimi_hub_proto::uri::{ProviderDomain, RoomUri, UserUri};
 use mimi_hub_proto::{ClientIdentity, GroupInfoRequest, GroupInfoResponse, tls};
 
 use super::{must_be_hosted_here, relay, reply, unexpected};
+use crate::actor::Reply;
 use crate::front::problem::Problem;
 use crate::hub::Hub;
 use crate::peer::Endpoint;
@@ -25,7 +26,15 @@ pub(crate) async fn at_hub(
         source: source.clone(),
         request: request.clone(),
     };
-    let answer = hub.ask_room(room, None, asked).await?;
+    let mut answer = hub.ask_room(room, None, asked).await?;
+    if matches!(answer, Reply::Accepted(_)) {
+        // A join code was shown, and the room will know it when asked again.
+        let asked = RoomRequest::GroupInfo {
+            source: source.clone(),
+            request: request.clone(),
+        };
+        answer = hub.ask_room(room, None, asked).await?;
+    }
     let room_id = room.clone();
     reply(answer, |answer| match answer {
         RoomAnswer::GroupInfo(parts) => {

@@ -71,6 +71,38 @@ impl Problem {
         Problem::new(StatusCode::NOT_FOUND, "not-served", "Not of this provider", detail)
     }
 
+    /// The room's policy does not let the user do this.
+    pub(crate) fn forbidden_by_policy(reason: &str) -> Self {
+        Problem::new(
+            StatusCode::FORBIDDEN,
+            "room-policy",
+            "The room's policy does not allow this",
+            reason.to_owned(),
+        )
+    }
+
+    /// A join code of this name is there.
+    pub(crate) fn join_code_exists(id: &str) -> Self {
+        let detail = format!("the room has a join code {id} already");
+        Problem::new(StatusCode::CONFLICT, "join-code-exists", "Join code exists", detail)
+    }
+
+    /// No join code of this name.
+    pub(crate) fn no_such_join_code(id: &str) -> Self {
+        let detail = format!("the room has no join code {id}");
+        Problem::new(StatusCode::NOT_FOUND, "no-such-join-code", "No such join code", detail)
+    }
+
+    /// A join code that the room cannot have.
+    pub(crate) fn bad_join_code(reason: &str) -> Self {
+        Problem::new(
+            StatusCode::UNPROCESSABLE_ENTITY,
+            "bad-join-code",
+            "The room cannot have this join code",
+            reason.to_owned(),
+        )
+    }
+
     /// Another provider hosts the room.
     pub(crate) fn not_hosted_here(room: &str) -> Self {
         let detail = format!("{room} is hosted by the provider of its URI");

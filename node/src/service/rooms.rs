@@ -9,7 +9,7 @@ use mimi_hub_proto::uri::{RoomUri, UserUri};
 
 use super::{must_be_hosted_here, reply, unexpected};
 use crate::actor::Reply;
-use crate::command::request_hash;
+use crate::command::{RequestHash, request_hash};
 use crate::entity::EntityId;
 use crate::front::problem::Problem;
 use crate::hub::Hub;
@@ -29,16 +29,40 @@ pub(crate) async fn create(
     let tree: RatchetTree = tls::decode_exact(&ratchet_tree).map_err(|error| Problem::malformed(&error))?;
     let asked = [creator.as_str().as_bytes(), group_info.as_bytes(), tree.as_bytes()].concat();
     let hash = request_hash(&creator.provider(), "rooms", room.as_str(), &asked.into());
-    let request = RoomRequest::Create {
+    let request = || RoomRequest::Create {
         creator: creator.clone(),
-        group_info,
-        ratchet_tree: tree,
+        group_info: group_info.clone(),
+        ratchet_tree: tree.clone(),
     };
-    reply(hub.ask_room(room, Some(hash), request).await?, |answer| match answer {
+    let answer = ask_within(hub, room, hash, request).await?;
+    reply(answer, |answer| match answer {
         RoomAnswer::Exists => Err(Problem::room_exists(room.as_str())),
         RoomAnswer::CreateRefused(reason) => Err(Problem::bad_room(&reason)),
         other => Err(unexpected(&other)),
     })
+}
+
+/// Asks a room to be made or changed; where that depends on the participants of a parent, with those. They may have changed
+/// when the room decides: the parent's order and the room's are two.
+pub(super) async fn ask_within(
+    hub: &Arc<Hub>,
+    room: &RoomUri,
+    hash: RequestHash,
+    request: impl Fn() -> RoomRequest,
+) -> Result<Reply<RoomAnswer>, Problem> {
+    let answer = hub.ask_room(room, Some(hash), request()).await?;
+    let Reply::Answer(RoomAnswer::NeedsParent(parent)) = answer else {
+        return Ok(answer);
+    };
+    let parent = match hub.ask_room(&parent, None, RoomRequest::Participants).await? {
+        Reply::Answer(RoomAnswer::Participants(participants)) => participants,
+        Reply::Answer(RoomAnswer::NoSuchRoom) => Vec::new(),
+        other => return Err(unexpected(&other)),
+    };
+    let request = Box::new(request());
+    Ok(hub
+        .ask_room(room, Some(hash), RoomRequest::Within { parent, request })
+        .await?)
 }
 
 /// What the hub knows of a room.

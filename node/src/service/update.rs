@@ -7,7 +7,7 @@ use mimi_hub_proto::mls::{CommitMessage, Sender};
 use mimi_hub_proto::uri::{ProviderDomain, RoomUri, UserUri};
 use mimi_hub_proto::{ClientIdentity, HandshakeBundle, UpdateRequest, tls};
 
-use super::{must_be_hosted_here, relay, reply, unexpected};
+use super::{must_be_hosted_here, relay, reply, rooms, unexpected};
 use crate::command::request_hash;
 use crate::followed::FollowedRequest;
 use crate::front::problem::Problem;
@@ -68,10 +68,12 @@ async fn decide(
     body: &Bytes,
 ) -> Result<Bytes, Problem> {
     let hash = request_hash(source, "update", room.as_str(), body);
-    let update = request.bundle.into();
-    let source = source.clone();
-    let request = RoomRequest::Update { source, update };
-    reply(hub.ask_room(room, Some(hash), request).await?, |answer| match answer {
+    let request = || RoomRequest::Update {
+        source: source.clone(),
+        update: request.bundle.clone().into(),
+    };
+    let answer = rooms::ask_within(hub, room, hash, request).await?;
+    reply(answer, |answer| match answer {
         RoomAnswer::Update(response) => Ok(tls::encode(&response).into()),
         RoomAnswer::NoSuchRoom => Err(Problem::no_such_room(room.as_str())),
         other => Err(unexpected(&other)),

@@ -7,7 +7,7 @@ use mimi_hub_proto::mls::KeyPackage;
 use mimi_hub_proto::tls;
 use mimi_hub_proto::uri::{ClientUri, RoomUri, UserUri};
 
-use super::unexpected;
+use super::{moderation, unexpected};
 use crate::actor::Reply;
 use crate::command::request_hash;
 use crate::followed::FollowedRequest;
@@ -31,6 +31,7 @@ pub(crate) async fn create(hub: &Arc<Hub>, user: &UserUri) -> Result<Changed, Pr
 }
 
 pub(crate) async fn delete(hub: &Arc<Hub>, user: &UserUri) -> Result<Changed, Problem> {
+    moderation::remove_everywhere(hub, user, None).await?;
     change(hub, user, None, UserRequest::Delete).await
 }
 
@@ -44,6 +45,7 @@ pub(crate) async fn add_client(hub: &Arc<Hub>, user: &UserUri, client: ClientUri
 
 pub(crate) async fn remove_client(hub: &Arc<Hub>, user: &UserUri, client: ClientUri) -> Result<Changed, Problem> {
     let named = client.clone();
+    moderation::remove_everywhere(hub, user, Some(&client)).await?;
     change(hub, user, Some(&named), UserRequest::RemoveClient(client)).await
 }
 

@@ -34,6 +34,8 @@ pub(crate) struct Client {
     provider: OpenMlsRustCrypto,
     pub(crate) signer: SignatureKeyPair,
     pub(crate) identity: ClientIdentity,
+    /// The base policy of rooms that it makes.
+    pub(crate) base: BaseRoomPolicy,
     /// `None` before it joins and after it is removed.
     pub(crate) group: Option<MlsGroup>,
 }
@@ -118,6 +120,7 @@ impl Client {
             provider: OpenMlsRustCrypto::default(),
             signer: SignatureKeyPair::new(SUITE.signature_algorithm()).unwrap(),
             identity: identity(user, number),
+            base: BaseRoomPolicy::default(),
             group: None,
         }
     }
@@ -189,7 +192,7 @@ impl Client {
         others: &[&Client],
         more: &[(ComponentId, Vec<u8>)],
     ) -> (wire::GroupInfo, wire::RatchetTree) {
-        let mut components = components(participants);
+        let mut components = components(participants, &self.base);
         for (component, data) in more {
             components.insert(*component, data.clone());
         }
@@ -285,18 +288,43 @@ impl Client {
 
     /// Joins by an external Commit; `None` as the own group until the hub has accepted.
     pub(crate) fn external_commit(&self, group_info: &wire::GroupInfo, tree: &wire::RatchetTree) -> (MlsGroup, Bundle) {
+        self.external_commit_with(group_info, tree, None)
+    }
+
+    /// The same, along with a change of the participant list.
+    pub(crate) fn external_commit_with(
+        &self,
+        group_info: &wire::GroupInfo,
+        tree: &wire::RatchetTree,
+        list: Option<&ParticipantListUpdate>,
+    ) -> (MlsGroup, Bundle) {
+        let extensions = group_info.group_context().extensions();
+        let before = extensions
+            .decode(wire::ExtensionType::APP_DATA_DICTIONARY)
+            .unwrap()
+            .unwrap_or_default();
         let group_info = VerifiableGroupInfo::tls_deserialize_exact(group_info.as_bytes()).unwrap();
         let tree = RatchetTreeIn::tls_deserialize_exact(tree.as_bytes()).unwrap();
         let leaf = LeafNodeParameters::builder().with_capabilities(capabilities()).build();
-        let (group, built) = MlsGroup::external_commit_builder()
+        let mut builder = MlsGroup::external_commit_builder()
             .with_config(join_config())
             .with_ratchet_tree(tree)
             .build_group(&self.provider, group_info, self.credential())
             .unwrap()
-            .leaf_node_parameters(leaf)
+            .leaf_node_parameters(leaf);
+        if let Some(update) = list {
+            let update = AppDataUpdateProposal::update(PARTICIPANT_LIST, tls::encode(update));
+            builder = builder.add_app_data_update_proposal(update);
+        }
+        let mut stage = builder
             .load_psks(self.provider.storage())
             .unwrap()
-            .create_group_info(true)
+            .create_group_info(true);
+        let mut updater = stage.app_data_dictionary_updater();
+        resolve_in(before, stage.app_data_update_proposals(), &mut updater);
+        let changes = updater.changes();
+        stage.with_app_data_dictionary_updates(changes);
+        let (group, built) = stage
             .build(self.provider.rand(), self.provider.crypto(), &self.signer, |_| true)
             .unwrap()
             .finalize(&self.provider)
@@ -528,7 +556,7 @@ fn join_config() -> MlsGroupJoinConfig {
         .build()
 }
 
-fn components(participants: &[(UserUri, u32)]) -> Components {
+fn components(participants: &[(UserUri, u32)], base: &BaseRoomPolicy) -> Components {
     let participants = participants.iter().map(|(user, role_index)| UserRolePair {
         user: user.clone(),
         role_index: *role_index,
@@ -539,7 +567,7 @@ fn components(participants: &[(UserUri, u32)]) -> Components {
     let mut components = Components::new();
     components.insert(PARTICIPANT_LIST, tls::encode(&list));
     components.insert(ROLES_LIST, tls::encode(&super::roles::roles()));
-    components.insert(BASE_ROOM_POLICY, tls::encode(&BaseRoomPolicy::default()));
+    components.insert(BASE_ROOM_POLICY, tls::encode(base));
     components
 }
 
@@ -554,6 +582,14 @@ fn resolve<'a>(
     proposals: impl Iterator<Item = &'a AppDataUpdateProposal>,
     updater: &mut AppDataDictionaryUpdater<'_>,
 ) {
+    resolve_in(dictionary(extensions), proposals, updater);
+}
+
+fn resolve_in<'a>(
+    before: AppDataDictionary,
+    proposals: impl Iterator<Item = &'a AppDataUpdateProposal>,
+    updater: &mut AppDataDictionaryUpdater<'_>,
+) {
     let updates: Vec<AppDataUpdate> = proposals
         .map(|proposal| AppDataUpdate {
             component_id: proposal.component_id(),
@@ -563,7 +599,6 @@ fn resolve<'a>(
             },
         })
         .collect();
-    let before = dictionary(extensions);
     let Ok(policy) = RoomPolicy::from_dictionary(&before) else {
         return;
     };

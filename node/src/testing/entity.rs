@@ -15,7 +15,7 @@ use crate::{keys, state_machine};
 const SHARD: ShardId = ShardId(0);
 
 pub(crate) struct Driven<E> {
-    settings: Arc<Settings>,
+    pub(crate) settings: Arc<Settings>,
     id: EntityId,
     store: Arc<MemoryStore>,
     head: Head,

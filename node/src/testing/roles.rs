@@ -16,6 +16,7 @@ const NOBODY: u32 = 0;
 pub(crate) fn roles() -> RoleData {
     let own = [
         Capability::CAN_SEND_MESSAGE,
+        Capability::CAN_RECEIVE_MESSAGE,
         Capability::CAN_ADD_OWN_CLIENT,
         Capability::CAN_REMOVE_OWN_CLIENT,
         Capability::CAN_REMOVE_SELF,
@@ -29,12 +30,21 @@ pub(crate) fn roles() -> RoleData {
         Capability::CAN_UN_BAN,
         Capability::CAN_CHANGE_USER_ROLE,
         Capability::CAN_CHANGE_ROLE_DEFINITIONS,
+        Capability::CAN_CREATE_JOIN_CODE,
+        Capability::CAN_DELETE_JOIN_CODE,
+        Capability::CAN_DESTROY_ROOM,
     ];
     let all: Vec<Capability> = own.into_iter().chain(others).collect();
     let everywhere =
         [NOBODY, BANNED, MEMBER, ADMIN, SILENT].map(|from| (from, vec![NOBODY, BANNED, MEMBER, ADMIN, SILENT]));
     RoleData {
         roles: vec![
+            role(
+                NOBODY,
+                "nobody",
+                &[Capability::CAN_USE_JOIN_CODE],
+                &[(NOBODY, vec![MEMBER])],
+            ),
             role(BANNED, BANNED_ROLE_NAME, &[], &[]),
             role(MEMBER, "member", &own, &[(MEMBER, vec![NOBODY])]),
             role(ADMIN, "admin", &all, &everywhere),

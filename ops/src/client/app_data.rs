@@ -28,6 +28,15 @@ pub fn resolve<'a>(
     proposals: impl Iterator<Item = &'a AppDataUpdateProposal>,
     updater: &mut AppDataDictionaryUpdater<'_>,
 ) -> Result<(), OpsError> {
+    resolve_in(&dictionary(extensions)?, proposals, updater)
+}
+
+/// The same, where the components are known otherwise.
+pub(super) fn resolve_in<'a>(
+    before: &AppDataDictionary,
+    proposals: impl Iterator<Item = &'a AppDataUpdateProposal>,
+    updater: &mut AppDataDictionaryUpdater<'_>,
+) -> Result<(), OpsError> {
     let updates: Vec<AppDataUpdate> = proposals
         .map(|proposal| AppDataUpdate {
             component_id: proposal.component_id(),
@@ -40,8 +49,9 @@ pub fn resolve<'a>(
     if updates.is_empty() {
         return Ok(());
     }
-    let applied = room_policy(extensions)?
-        .apply(&dictionary(extensions)?, &updates)
+    let applied = RoomPolicy::from_dictionary(before)
+        .map_err(OpsError::mls("read the room's components"))?
+        .apply(before, &updates)
         .map_err(OpsError::mls("apply the changes of the room's components"))?;
     let touched: BTreeSet<ComponentId> = updates.iter().map(|update| update.component_id).collect();
     for id in touched {

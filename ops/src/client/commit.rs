@@ -3,11 +3,12 @@
 use mimi_hub_proto::components::{
     ComponentId, PARTICIPANT_LIST, ParticipantListUpdate, ROOM_METADATA, RoomMetaData, UserRolePair, UserindexRolePair,
 };
-use mimi_hub_proto::mls::{CommitMessage, MlsMessage, ProposalMessage, Welcome};
+use mimi_hub_proto::mls::{CommitMessage, GroupInfo, MlsMessage, ProposalMessage, Welcome};
 use mimi_hub_proto::tls::{Encode, decode_exact, encode};
 use mimi_hub_proto::uri::{RoomUri, UserUri};
 use mimi_hub_proto::{
-    GroupInfoOption, HandshakeBundle, RatchetTreeOption, UpdateOutcome, UpdateRequest, UpdateRoomResponse,
+    GroupInfoOption, HandshakeBundle, PartialGroupInfo, RatchetTreeOption, UpdateOutcome, UpdateRequest,
+    UpdateRoomResponse,
 };
 use openmls::group::{CommitMessageBundle, MlsGroup};
 use openmls::prelude::tls_codec::Serialize as _;
@@ -443,7 +444,15 @@ pub(super) fn commit_request(
         .ok_or_else(|| OpsError::mls("build a Commit")("it came without a GroupInfo"))?
         .tls_serialize_detached()
         .map_err(OpsError::mls("encode the GroupInfo"))?;
-    let group_info = GroupInfoOption::Full(decode_exact(&group_info).map_err(OpsError::mls("frame the GroupInfo"))?);
+    let group_info: GroupInfo = decode_exact(&group_info).map_err(OpsError::mls("frame the GroupInfo"))?;
+    // Who leaves the tree to the hub leaves it all that it can rebuild.
+    let group_info = match &ratchet_tree {
+        RatchetTreeOption::DistributionService => {
+            let partial = PartialGroupInfo::of(&group_info).map_err(OpsError::mls("shorten the GroupInfo"))?;
+            GroupInfoOption::Partial(partial)
+        }
+        _ => GroupInfoOption::Full(group_info),
+    };
     let bundle = HandshakeBundle::Commit {
         commit,
         welcome,

@@ -163,14 +163,27 @@ impl Client {
     /// # Errors
     /// [`OpsError::NoGroupInfo`] when the hub refuses; otherwise as [`Client::change`].
     pub async fn join(&mut self, room: &RoomUri) -> Result<(), OpsError> {
+        self.join_with(room, None).await
+    }
+
+    /// Joins a room, in which this client's user is no participant, by a join code for this role.
+    ///
+    /// # Errors
+    /// As [`Client::join`].
+    pub async fn join_by_code(&mut self, room: &RoomUri, code: &str, role_index: u32) -> Result<(), OpsError> {
+        self.join_with(room, Some((code, role_index))).await
+    }
+
+    async fn join_with(&mut self, room: &RoomUri, code: Option<(&str, u32)>) -> Result<(), OpsError> {
         self.resume(room).await?;
         for _ in 0..ATTEMPTS_MAX {
             if self.state.is_member(room) {
                 return Ok(());
             }
-            let (query, request) = self.state.group_info_request(room)?;
+            let (query, request) = self.state.group_info_request(room, code.map(|(code, _)| code))?;
             let response = self.gateway.group_info(&self.user(), room, request).await?;
-            let body = self.state.external_commit(room, &query, &response)?;
+            let role_index = code.map(|(_, role_index)| role_index);
+            let body = self.state.external_commit(room, &query, &response, role_index)?;
             match self.send_update(room, body).await? {
                 UpdateAnswer::Accepted => return Ok(()),
                 UpdateAnswer::WrongEpoch(_) => {}

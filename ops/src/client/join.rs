@@ -1,6 +1,7 @@
 //! Ways into a room other than a Welcome: making it, and joining by an external Commit.
 
 use mimi_hub_proto::RatchetTreeOption;
+use mimi_hub_proto::components::{PARTICIPANT_LIST, ParticipantListUpdate, UserRolePair};
 use mimi_hub_proto::mls::{MlsMessage, SignaturePublicKey};
 use mimi_hub_proto::tls::{decode_exact, encode};
 use mimi_hub_proto::uri::RoomUri;
@@ -8,12 +9,13 @@ use openmls::group::{MlsGroup, MlsGroupCreateConfig, PURE_PLAINTEXT_WIRE_FORMAT_
 use openmls::messages::group_info::VerifiableGroupInfo;
 use openmls::prelude::tls_codec::{Deserialize as _, Serialize as _};
 use openmls::prelude::{
-    AppDataDictionary, AppDataDictionaryExtension, CredentialType, Extension, ExtensionType, Extensions,
-    ExternalSender, GroupContext, LeafNodeParameters, MlsMessageBodyIn, MlsMessageIn, ProposalType, PublicMessageIn,
-    RequiredCapabilitiesExtension,
+    AppDataDictionary, AppDataDictionaryExtension, AppDataUpdateProposal, CredentialType, Extension, ExtensionType,
+    Extensions, ExternalSender, GroupContext, LeafNodeParameters, MlsMessageBodyIn, MlsMessageIn, ProposalType,
+    PublicMessageIn, RequiredCapabilitiesExtension,
 };
 use openmls_traits::OpenMlsProvider as _;
 
+use super::app_data;
 use super::commit::{commit_request, full_tree};
 use super::franking;
 use super::keys::{CIPHERSUITE, ClientKeys};
@@ -107,6 +109,8 @@ impl ClientState {
     /// Builds the external Commit that brings this client into the room, from the GroupInfoResponse to `query`, and gives
     /// the UpdateRequest to be sent. The client is in the room when the hub has accepted it.
     ///
+    /// With `role_index` the Commit also puts this client's user, who is no participant yet, on the list with that role.
+    ///
     /// The pending proposals that come with the answer are handed to the Commit, which covers those that an external
     /// Commit may: SelfRemoves. All others end with the epoch, and it is for the hub to make them anew.
     ///
@@ -118,6 +122,7 @@ impl ClientState {
         room: &RoomUri,
         query: &GroupInfoQuery,
         response: &[u8],
+        role_index: Option<u32>,
     ) -> Result<Vec<u8>, OpsError> {
         if self.unanswered_update(room).is_some() {
             return Err(OpsError::Unanswered { room: room.clone() });
@@ -138,16 +143,38 @@ impl ClientState {
         let leaf = LeafNodeParameters::builder()
             .with_capabilities(ClientKeys::capabilities())
             .build();
-        let (group, bundle) = MlsGroup::external_commit_builder()
+        let mut builder = MlsGroup::external_commit_builder()
             .with_config(room::join_config())
             .with_ratchet_tree(ratchet_tree_in(&encode(tree))?)
             .with_proposals(proposals)
             .build_group(&keys.provider, group_info, keys.credential_with_key())
             .map_err(OpsError::mls("read the group"))?
-            .leaf_node_parameters(leaf)
+            .leaf_node_parameters(leaf);
+        if let Some(role_index) = role_index {
+            let user = keys.identity.user().clone();
+            let update = ParticipantListUpdate {
+                added_participants: vec![UserRolePair { user, role_index }],
+                ..ParticipantListUpdate::default()
+            };
+            let update = AppDataUpdateProposal::update(PARTICIPANT_LIST, encode(&update));
+            builder = builder.add_app_data_update_proposal(update);
+        }
+        let mut stage = builder
             .load_psks(keys.provider.storage())
             .map_err(OpsError::mls("build an external Commit"))?
-            .create_group_info(true)
+            .create_group_info(true);
+        let components = opened
+            .group_info
+            .group_context()
+            .extensions()
+            .decode(mimi_hub_proto::mls::ExtensionType::APP_DATA_DICTIONARY)
+            .map_err(OpsError::mls("read the room's components"))?
+            .unwrap_or_default();
+        let mut updater = stage.app_data_dictionary_updater();
+        app_data::resolve_in(&components, stage.app_data_update_proposals(), &mut updater)?;
+        let changes = updater.changes();
+        stage.with_app_data_dictionary_updates(changes);
+        let (group, bundle) = stage
             .build(keys.provider.rand(), keys.provider.crypto(), &keys.signer, |_| true)
             .map_err(OpsError::mls("build an external Commit"))?
             .finalize(&keys.provider)

@@ -45,18 +45,22 @@ impl ClientState {
         }))
     }
 
-    /// A GroupInfoRequest, and what is needed to read its answer.
+    /// A GroupInfoRequest, with a join code where the user is no participant, and what is needed to read its answer.
     ///
     /// # Errors
     /// [`OpsError::Mls`] when no key can be made or the request cannot be signed.
-    pub fn group_info_request(&self, room: &RoomUri) -> Result<(GroupInfoQuery, Vec<u8>), OpsError> {
+    pub fn group_info_request(
+        &self,
+        room: &RoomUri,
+        join_code: Option<&str>,
+    ) -> Result<(GroupInfoQuery, Vec<u8>), OpsError> {
         let keys = self.keys.hpke_key_pair()?;
         let tbs = GroupInfoRequestTbs {
             cipher_suite: CipherSuite(CIPHERSUITE.into()),
             requesting_signature_key: SignaturePublicKey::new(self.keys.signer.public()),
             requesting_credential: self.identity().to_credential(),
             group_info_public_key: HpkePublicKey::new(keys.public.clone()),
-            joining_code: None,
+            joining_code: join_code.map(|code| code.as_bytes().to_vec()),
         };
         let signature = self.keys.sign(&tbs.sign_content())?;
         let query = GroupInfoQuery {

@@ -76,6 +76,15 @@ pub fn default_roles() -> RoleData {
     RoleData {
         roles: vec![
             Role {
+                role_index: NO_ROLE,
+                role_name: "nobody".to_owned(),
+                role_description: "May come in with a join code".to_owned(),
+                role_capabilities: vec![Capability::CAN_USE_JOIN_CODE],
+                maximum_active_participants_constraint: Some(0),
+                authorized_role_changes: changes(&[(NO_ROLE, &[ROLE_MEMBER])]),
+                ..Role::default()
+            },
+            Role {
                 role_index: ROLE_BANNED,
                 // The draft's canBan looks for this very name (7.1.3).
                 role_name: "banned".to_owned(),

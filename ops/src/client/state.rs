@@ -14,12 +14,13 @@ use super::room::{Membership, RoomState};
 use super::transcript::TranscriptEntry;
 use crate::OpsError;
 
-/// How the hub gets the new epoch's ratchet tree.
+/// How the hub gets the new epoch's ratchet tree and GroupInfo.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum TreeOption {
-    /// Whole, with every Commit.
+    /// Both whole, with every Commit.
     Full,
-    /// The hub makes it from the handshakes (draft-mahy-mls-ratchet-tree-options, 3).
+    /// The hub makes them from the handshakes, and what it cannot know of the GroupInfo comes with the Commit
+    /// (draft-mahy-mls-ratchet-tree-options, 3 and 4).
     #[default]
     DistributionService,
 }

@@ -1,6 +1,7 @@
 //! The steps of the demo: draft-ietf-mimi-protocol, section 3, and a power cut.
 
 mod people;
+mod policy;
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -128,7 +129,10 @@ impl Play {
             "an abuse report is proven by its frank, a forged one is not",
             Self::abuse_report,
         )
-        .await
+        .await?;
+        self.room_scene(report, "Dave joins by a join code", Self::join_by_code)
+            .await?;
+        self.room_scene(report, "the hub bans Dave", Self::ban).await
     }
 
     /// Counts into the report what has been counted so far.

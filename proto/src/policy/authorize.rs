@@ -2,7 +2,7 @@
 
 use super::constraints::{self, Constraint, Effects};
 use super::room::{NO_ROLE_INDEX, RoomPolicy};
-use crate::components::{Capability, MetadataField, Role};
+use crate::components::{Capability, ComponentId, MetadataField, Role};
 use crate::uri::UserUri;
 
 /// Whose proposal or Commit it is.
@@ -10,6 +10,13 @@ use crate::uri::UserUri;
 pub enum Actor<'a> {
     /// A user with a client in the group.
     Participant(&'a UserUri),
+    /// A user that joins by an external Commit and has shown the hub a valid join code for this role.
+    JoinCode {
+        /// The user.
+        user: &'a UserUri,
+        /// The role that the code is for.
+        role: u32,
+    },
     /// A user whose client joins by this external Commit, or asks to be added by an external proposal.
     NewMember(&'a UserUri),
     /// The hub itself, as an external sender.
@@ -36,8 +43,21 @@ pub enum Change {
     },
     /// The base policy is replaced.
     ChangeBasePolicy,
+    /// Links are added to the list of active join links, or removed from it.
+    ChangeJoinLinks {
+        /// Some are added.
+        added: bool,
+        /// Some are removed.
+        removed: bool,
+    },
     /// A field of the metadata changes.
     ChangeMetadata(MetadataField),
+    /// The operational parameters of the MLS group are replaced or removed.
+    ChangeOperationalPolicy,
+    /// Another component of the policy is replaced or removed.
+    ChangeOtherPolicy(ComponentId),
+    /// The list of preauthorized users is replaced or removed.
+    ChangePreauthorizedUsers,
     /// A participant's role changes.
     ChangeRole {
         /// The participant.
@@ -49,6 +69,17 @@ pub enum Change {
     },
     /// The roles are replaced.
     ChangeRoleDefinitions,
+    /// A join code is made that brings users in with this role.
+    CreateJoinCode {
+        /// The role.
+        role: u32,
+    },
+    /// A join code is revoked.
+    DeleteJoinCode,
+    /// The room is destroyed.
+    DestroyRoom,
+    /// Application messages are received.
+    ReceiveMessage,
     /// The MLS group is started anew.
     ReInit,
     /// A client of another user is removed from the group.
@@ -65,7 +96,7 @@ pub enum Change {
     },
     /// The actor's user leaves the participant list.
     RemoveSelf,
-    /// A message of the room is reported to the hub.
+    /// A franked message is reported as abusive.
     ReportAbuse,
     /// An application message is sent.
     SendMessage,
@@ -98,6 +129,9 @@ pub enum Denied {
         /// Which.
         constraint: Constraint,
     },
+    /// The room's operational policy lets nobody join by an external Commit.
+    #[error("the room takes no external Commits")]
+    ExternalCommit,
     /// The participants of the room do not change.
     #[error("the room's membership is fixed")]
     FixedMembership,
@@ -199,7 +233,7 @@ impl<'a> Actor<'a> {
     /// The actor's user, if it has one.
     pub(super) fn user(self) -> Option<&'a UserUri> {
         match self {
-            Actor::Participant(user) | Actor::NewMember(user) => Some(user),
+            Actor::Participant(user) | Actor::NewMember(user) | Actor::JoinCode { user, .. } => Some(user),
             Actor::Hub => None,
         }
     }
@@ -219,9 +253,17 @@ impl<'a> Judge<'a> {
             Change::AddOwnClient => self.add_own_client(),
             Change::AddParticipant { user, role } => self.add_participant(user, *role),
             Change::ChangeBasePolicy => self.holder(Capability::CAN_CHANGE_ROOM_MEMBERSHIP_STYLE).map(drop),
+            Change::ChangeJoinLinks { added, removed } => self.change_join_links(*added, *removed),
             Change::ChangeMetadata(field) => self.change_metadata(*field),
+            Change::ChangeOperationalPolicy => self.holder(Capability::CAN_CHANGE_MLS_OPERATIONAL_POLICIES).map(drop),
+            Change::ChangeOtherPolicy(_) => self.holder(Capability::CAN_CHANGE_OTHER_POLICY_ATTRIBUTE).map(drop),
+            Change::ChangePreauthorizedUsers => self.holder(Capability::CAN_CHANGE_PREAUTHORIZED_USER_LIST).map(drop),
             Change::ChangeRole { user, from, to } => self.change_role(user, *from, *to),
             Change::ChangeRoleDefinitions => self.holder(Capability::CAN_CHANGE_ROLE_DEFINITIONS).map(drop),
+            Change::CreateJoinCode { role } => self.create_join_code(*role),
+            Change::DeleteJoinCode => self.holder(Capability::CAN_DELETE_JOIN_CODE).map(drop),
+            Change::DestroyRoom => self.holder(Capability::CAN_DESTROY_ROOM).map(drop),
+            Change::ReceiveMessage => self.holder(Capability::CAN_RECEIVE_MESSAGE).map(drop),
             Change::ReInit => self.holder(Capability::CAN_SEND_MLS_REINIT_PROPOSAL).map(drop),
             Change::RemoveClient { user } if self.is_actor(user) => self.remove_own_client(),
             Change::RemoveClient { user } => self.remove_client(user),
@@ -234,7 +276,7 @@ impl<'a> Judge<'a> {
         }
     }
 
-    /// Section 8.1.1, `canAddParticipant` and `canOpenJoin`.
+    /// Section 8.1.1, `canAddParticipant`, and the three ways for users to add themselves.
     fn add_participant(&self, user: &UserUri, role: u32) -> Result<(), Denied> {
         if self.policy.role_of(user).is_some() {
             return Err(Denied::AlreadyParticipant { user: user.clone() });
@@ -243,11 +285,26 @@ impl<'a> Judge<'a> {
         if self.policy.base().fixed_membership {
             return Err(Denied::FixedMembership);
         }
-        let holder = match self.actor {
-            Actor::NewMember(joiner) if joiner == user => self.open_joiner()?,
-            _ => self.holder(Capability::CAN_ADD_PARTICIPANT)?,
-        };
-        may_change(holder, NO_ROLE_INDEX, role)
+        match self.actor {
+            Actor::NewMember(joiner) | Actor::JoinCode { user: joiner, .. } if joiner == user => self.join(user, role),
+            _ if self.is_actor(user) => Err(Denied::NotParticipant { user: user.clone() }),
+            _ => may_change(self.holder(Capability::CAN_ADD_PARTICIPANT)?, NO_ROLE_INDEX, role),
+        }
+    }
+
+    /// Section 8.1.1: `canJoinIfPreauthorized` of the target role, `canUseJoinCode` and `canOpenJoin` of role 0. The first
+    /// does not look at `authorized_role_changes`; a code's target role is valid if they lead from role 0 to it.
+    fn join(&self, user: &UserUri, role: u32) -> Result<(), Denied> {
+        let target = self.policy.roles().get(role);
+        let preauthorized = self.policy.preauthorized().first_match(user) == Some(role)
+            && target.is_some_and(|target| target.has(Capability::CAN_JOIN_IF_PREAUTHORIZED));
+        if preauthorized {
+            return Ok(());
+        }
+        if matches!(self.actor, Actor::JoinCode { role: invited, .. } if invited == role) {
+            return may_change(self.of_nobody(Capability::CAN_USE_JOIN_CODE)?, NO_ROLE_INDEX, role);
+        }
+        may_change(self.of_nobody(Capability::CAN_OPEN_JOIN)?, NO_ROLE_INDEX, role)
     }
 
     /// Section 8.1.1: whoever may add a participant may add its clients. A participant that has none at the moment
@@ -266,15 +323,24 @@ impl<'a> Judge<'a> {
     /// Section 8.1.1, `canAddOwnClient`. Who joins an open room does so with a client.
     fn add_own_client(&self) -> Result<(), Denied> {
         match self.actor {
-            Actor::NewMember(user) if self.policy.role_of(user).is_none() => {
-                if self.effects.role_after(user) == NO_ROLE_INDEX {
-                    return Err(Denied::NotParticipant { user: user.clone() });
+            Actor::NewMember(user) | Actor::JoinCode { user, .. } => {
+                if self
+                    .policy
+                    .operational()
+                    .is_some_and(|rules| !rules.external_commit_allowed)
+                {
+                    return Err(Denied::ExternalCommit);
                 }
-                self.open_joiner().map(drop)
+                match self.policy.role_of(user) {
+                    Some(role) => has(role, Capability::CAN_ADD_OWN_CLIENT),
+                    None if self.effects.role_after(user) == NO_ROLE_INDEX => {
+                        Err(Denied::NotParticipant { user: user.clone() })
+                    }
+                    // Whether it may put itself into the list is decided by that change.
+                    None => Ok(()),
+                }
             }
-            Actor::NewMember(user) | Actor::Participant(user) => {
-                has(self.role_of_participant(user)?, Capability::CAN_ADD_OWN_CLIENT)
-            }
+            Actor::Participant(user) => has(self.role_of_participant(user)?, Capability::CAN_ADD_OWN_CLIENT),
             Actor::Hub => Err(Denied::HubMayNot),
         }
     }
@@ -335,8 +401,8 @@ impl<'a> Judge<'a> {
         may_change(holder, holder.role_index, NO_ROLE_INDEX)
     }
 
-    /// Section 8.1.3: `canChangeUserRole`, `canBan`, `canUnban`. `canChangeOwnRole` needs the list of preauthorized
-    /// users, which rooms here do not have.
+    /// Section 8.1.3: `canChangeUserRole`, `canBan`, `canUnban`; and `canChangeOwnRole`, for which the preauthorized
+    /// users are consulted and `authorized_role_changes` is not.
     fn change_role(&self, user: &UserUri, from: u32, to: u32) -> Result<(), Denied> {
         let actual = self.role_of_participant(user)?.role_index;
         if actual != from {
@@ -349,7 +415,10 @@ impl<'a> Judge<'a> {
         self.check_target(to)?;
         if self.is_actor(user) {
             self.holder(Capability::CAN_CHANGE_OWN_ROLE)?;
-            return Err(Denied::NotPreauthorized { user: user.clone() });
+            return match self.policy.preauthorized().first_match(user) {
+                Some(role) if role == to => Ok(()),
+                _ => Err(Denied::NotPreauthorized { user: user.clone() }),
+            };
         }
         let special = if self.policy.is_banned_role(to) {
             Capability::CAN_BAN
@@ -380,6 +449,28 @@ impl<'a> Judge<'a> {
         self.holder(capability).map(drop)
     }
 
+    /// Section 8.7 reserves `canCreateJoinCode` and `canDeleteJoinCode`; the examples give them to moderators.
+    fn change_join_links(&self, added: bool, removed: bool) -> Result<(), Denied> {
+        if removed {
+            self.holder(Capability::CAN_DELETE_JOIN_CODE)?;
+        }
+        if added || !removed {
+            self.holder(Capability::CAN_CREATE_JOIN_CODE)?;
+        }
+        Ok(())
+    }
+
+    /// A code must be one that could be used, and bring in nobody whom its maker could not add.
+    fn create_join_code(&self, role: u32) -> Result<(), Denied> {
+        self.check_target(role)?;
+        let holder = self.holder(Capability::CAN_CREATE_JOIN_CODE)?;
+        if self.policy.base().fixed_membership {
+            return Err(Denied::FixedMembership);
+        }
+        may_change(self.of_nobody(Capability::CAN_USE_JOIN_CODE)?, NO_ROLE_INDEX, role)?;
+        may_change(holder, NO_ROLE_INDEX, role)
+    }
+
     fn is_actor(&self, user: &UserUri) -> bool {
         self.actor.user() == Some(user)
     }
@@ -391,14 +482,13 @@ impl<'a> Judge<'a> {
                 let role = self.role_of_participant(user)?;
                 has(role, capability).map(|()| role)
             }
-            Actor::NewMember(_) => Err(Denied::NewMemberMayNot),
+            Actor::NewMember(_) | Actor::JoinCode { .. } => Err(Denied::NewMemberMayNot),
             Actor::Hub => Err(Denied::HubMayNot),
         }
     }
 
-    /// Role 0, if it lets users join by themselves.
-    fn open_joiner(&self) -> Result<&'a Role, Denied> {
-        let capability = Capability::CAN_OPEN_JOIN;
+    /// Role 0, if it has a capability.
+    fn of_nobody(&self, capability: Capability) -> Result<&'a Role, Denied> {
         let denied = Denied::MissingCapability {
             role: NO_ROLE_INDEX,
             capability,

@@ -120,8 +120,16 @@ impl<'a> Effects<'a> {
             Change::RemoveParticipant { user } => self.moves(user, NO_ROLE_INDEX)?,
             Change::RemoveSelf => self.moves(actor.user().ok_or(Denied::HubMayNot)?, NO_ROLE_INDEX)?,
             Change::ChangeBasePolicy
+            | Change::ChangeJoinLinks { .. }
             | Change::ChangeMetadata(_)
+            | Change::ChangeOperationalPolicy
+            | Change::ChangeOtherPolicy(_)
+            | Change::ChangePreauthorizedUsers
             | Change::ChangeRoleDefinitions
+            | Change::CreateJoinCode { .. }
+            | Change::DeleteJoinCode
+            | Change::DestroyRoom
+            | Change::ReceiveMessage
             | Change::ReInit
             | Change::ReportAbuse
             | Change::SendMessage => {}

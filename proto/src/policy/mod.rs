@@ -8,6 +8,7 @@
 
 mod authorize;
 mod constraints;
+pub mod examples;
 mod list;
 mod room;
 #[cfg(test)]

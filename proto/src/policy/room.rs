@@ -1,11 +1,15 @@
 //! The state of a room that decisions are made by.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use crate::Error;
 use crate::components::{
-    AppDataDictionary, BASE_ROOM_POLICY, BaseRoomPolicy, Capability, PARTICIPANT_LIST, ParticipantListData, ROLES_LIST,
-    ROOM_METADATA, Role, RoleData, RoomMetaData,
+    ASSET_POLICY, AppDataDictionary, AssetPolicy, BASE_ROOM_POLICY, BOT_POLICY, BaseRoomPolicy, BotPolicy,
+    CHAT_HISTORY_POLICY, Capability, HistoryPolicy, JOIN_LINK_POLICY, JOIN_LINKS, JoinLinkPolicy, JoinLinksData,
+    LINK_PREVIEW_POLICY, LOGGING_POLICY, LinkPreviewPolicy, LoggingPolicy, MESSAGE_EXPIRATION_POLICY,
+    MLS_OPERATIONAL_POLICY, MessageExpirationPolicy, OperationalParameters, PARTICIPANT_LIST, PREAUTH_LIST,
+    ParticipantListData, PreAuthData, ROLES_LIST, ROOM_METADATA, Role, RoleData, RoomMetaData,
+    STATUS_NOTIFICATION_POLICY, StatusNotificationPolicy,
 };
 use crate::uri::UserUri;
 
@@ -19,6 +23,8 @@ pub const BANNED_ROLE_NAME: &str = "banned";
 pub const MAX_ROLES: usize = 256;
 /// The most participants a room may have.
 pub const MAX_PARTICIPANTS: usize = 100_000;
+/// The most entries in the list of preauthorized users.
+const MAX_PREAUTHORIZED: usize = 1024;
 /// The longest name or description of a role, in octets.
 const MAX_ROLE_TEXT_LEN: usize = 4096;
 /// The most capabilities that one role may have.
@@ -37,6 +43,10 @@ pub struct RoomPolicy {
     base: BaseRoomPolicy,
     participants: ParticipantListData,
     metadata: Option<RoomMetaData>,
+    preauthorized: PreAuthData,
+    join_links: JoinLinksData,
+    join_link_policy: Option<JoinLinkPolicy>,
+    operational: Option<OperationalParameters>,
     /// Where each user is in the list.
     positions: HashMap<UserUri, usize>,
     /// Clients in the group, of participants and of others that are left over; never zero.
@@ -61,12 +71,44 @@ impl RoomPolicy {
     /// A component that is missing, malformed or invalid.
     pub fn from_dictionary(dictionary: &AppDataDictionary) -> Result<Self, Error> {
         let missing = |component| Error::ComponentMissing { component };
-        RoomPolicy::new(
+        let mut policy = RoomPolicy::new(
             dictionary.decode(ROLES_LIST)?.ok_or(missing(ROLES_LIST))?,
             dictionary.decode(BASE_ROOM_POLICY)?.unwrap_or_default(),
             dictionary.decode(PARTICIPANT_LIST)?.ok_or(missing(PARTICIPANT_LIST))?,
             dictionary.decode(ROOM_METADATA)?,
-        )
+        )?;
+        policy.set_preauthorized(dictionary.decode(PREAUTH_LIST)?.unwrap_or_default())?;
+        policy.operational = dictionary.decode(MLS_OPERATIONAL_POLICY)?;
+        policy.join_link_policy = dictionary.decode(JOIN_LINK_POLICY)?;
+        policy.join_links = dictionary.decode(JOIN_LINKS)?.unwrap_or_default();
+        check_further(dictionary, &policy.roles)?;
+        Ok(policy)
+    }
+
+    /// Sets the preauthorized users (section 4).
+    ///
+    /// # Errors
+    /// Too many of them, or a target role that the room does not define or nobody can take.
+    pub fn set_preauthorized(&mut self, preauthorized: PreAuthData) -> Result<(), Error> {
+        let entries = &preauthorized.preauthorized_entries;
+        if entries.len() > MAX_PREAUTHORIZED {
+            return Err(Error::Limit {
+                what: "preauthorized_entries",
+                value: entries.len(),
+                limit: MAX_PREAUTHORIZED,
+            });
+        }
+        for entry in entries {
+            let role = entry.target_role.role_index;
+            if role == NO_ROLE_INDEX || self.roles.get(role).is_none() {
+                return Err(Error::UnknownValue {
+                    what: "target_role of a preauthorized entry",
+                    value: role.into(),
+                });
+            }
+        }
+        self.preauthorized = preauthorized;
+        Ok(())
     }
 
     /// Validates the parts of a policy.
@@ -109,6 +151,10 @@ impl RoomPolicy {
             base,
             participants,
             metadata,
+            preauthorized: PreAuthData::default(),
+            join_links: JoinLinksData::default(),
+            join_link_policy: None,
+            operational: None,
             positions,
             clients: HashMap::new(),
             counts: BTreeMap::new(),
@@ -132,6 +178,47 @@ impl RoomPolicy {
     /// How many clients a user has in the room's MLS group.
     pub fn clients_of(&self, user: &UserUri) -> u32 {
         self.clients.get(user).copied().unwrap_or(0)
+    }
+
+    /// The active join links that the group knows of.
+    pub fn join_links(&self) -> &JoinLinksData {
+        &self.join_links
+    }
+
+    /// The policy on join links, if the room has one.
+    pub fn join_link_policy(&self) -> Option<&JoinLinkPolicy> {
+        self.join_link_policy.as_ref()
+    }
+
+    /// The operational parameters, if the room has any.
+    pub fn operational(&self) -> Option<&OperationalParameters> {
+        self.operational.as_ref()
+    }
+
+    /// The preauthorized users.
+    pub fn preauthorized(&self) -> &PreAuthData {
+        &self.preauthorized
+    }
+
+    /// Section 5: whether the participants of this parent-dependent room are a strict subset of the parent's, of which
+    /// `parent` are those that are not banned. Who is banned here does not count either.
+    pub fn is_within(&self, parent: &[UserUri]) -> bool {
+        let parent: HashSet<&UserUri> = parent.iter().collect();
+        let mut count = 0;
+        let all = self.unbanned_users().all(|user| {
+            count += 1;
+            parent.contains(user)
+        });
+        all && count < parent.len()
+    }
+
+    /// The participants that are not banned.
+    pub fn unbanned_users(&self) -> impl Iterator<Item = &UserUri> {
+        let unbanned = |role: u32| !self.is_banned_role(role);
+        let participants = self.participants.participants.iter();
+        participants
+            .filter(move |participant| unbanned(participant.role_index))
+            .map(|participant| &participant.user)
     }
 
     /// The metadata, if the room has any.
@@ -198,6 +285,38 @@ impl RoomPolicy {
         }
         self.total_clients = self.clients.values().copied().map(u64::from).sum();
     }
+}
+
+/// Sections 6 and 7: every component is what it should be, and fits the roles.
+fn check_further(dictionary: &AppDataDictionary, roles: &RoleData) -> Result<(), Error> {
+    dictionary.decode::<StatusNotificationPolicy>(STATUS_NOTIFICATION_POLICY)?;
+    dictionary.decode::<LinkPreviewPolicy>(LINK_PREVIEW_POLICY)?;
+    dictionary.decode::<AssetPolicy>(ASSET_POLICY)?;
+    dictionary.decode::<LoggingPolicy>(LOGGING_POLICY)?;
+    dictionary.decode::<MessageExpirationPolicy>(MESSAGE_EXPIRATION_POLICY)?;
+    if let Some(history) = dictionary.decode::<HistoryPolicy>(CHAT_HISTORY_POLICY)?
+        && let Some(sharing) = history.history_sharing.rules()
+    {
+        let active = |role: &u32| {
+            let role = roles.get(*role);
+            role.is_some_and(|role| role.maximum_active_participants_constraint != Some(0))
+        };
+        if !sharing.roles_that_can_share.iter().all(active) {
+            return Err(Error::Invalid {
+                what: "roles_that_can_share",
+                why: "a role is not defined, or has no active participants",
+            });
+        }
+    }
+    let bots = dictionary.decode::<BotPolicy>(BOT_POLICY)?.unwrap_or_default();
+    let known = |role: u32| role == NO_ROLE_INDEX || roles.get(role).is_some();
+    if !bots.allowed_bots.iter().all(|bot| known(bot.bot_role_index)) {
+        return Err(Error::Invalid {
+            what: "bot_role_index",
+            why: "the role is not defined",
+        });
+    }
+    Ok(())
 }
 
 /// Section 3 on roles, section 5 on fixed membership, section 8.1.1 on open rooms.

@@ -107,7 +107,7 @@ async fn submit_message_requests_that_do_not_decode() {
 #[tokio::test]
 async fn group_info_requests_that_do_not_decode() {
     let mut scene = Scene::new().await;
-    let (_, good) = scene.bob.state.group_info_request(&scene.room).unwrap();
+    let (_, good) = scene.bob.state.group_info_request(&scene.room, None).unwrap();
     let before = scene.view().await;
     let mut bodies = spoilt(&good);
     bodies.extend(long_vectors(&good[..3]));

@@ -45,7 +45,7 @@ async fn a_participants_new_client_joins_by_it() {
 #[tokio::test]
 async fn it_is_encrypted() {
     let scene = Scene::new().await;
-    let (_, request) = scene.bob.state.group_info_request(&scene.room).unwrap();
+    let (_, request) = scene.bob.state.group_info_request(&scene.room, None).unwrap();
     let answer = scene.bob.peer.post("groupInfo", scene.room.as_str(), &request).await;
     assert_eq!(answer.mimi::<GroupInfoResponse>().status(), GroupInfoCode::Success);
     let text = String::from_utf8_lossy(&answer.body).into_owned();
@@ -65,7 +65,7 @@ async fn strangers_and_wrong_signatures_are_not_authorized() {
         GroupInfoCode::NotAuthorized
     );
 
-    let (_, body) = scene.bob.state.group_info_request(&scene.room).unwrap();
+    let (_, body) = scene.bob.state.group_info_request(&scene.room, None).unwrap();
     let mut request: GroupInfoRequest = decode_exact(&body).unwrap();
     request.signature[3] ^= 1;
     assert_eq!(
@@ -87,7 +87,7 @@ async fn who_has_been_removed_is_not_authorized() {
     let mut scene = Scene::new().await;
     let change = RoomChange::RemoveUser(user("b.example", "bob"));
     scene.alice.change(&scene.room, &change).await.unwrap();
-    let (_, body) = scene.bob.state.group_info_request(&scene.room).unwrap();
+    let (_, body) = scene.bob.state.group_info_request(&scene.room, None).unwrap();
     assert_eq!(
         status(&scene, scene.room.as_str(), &body).await,
         GroupInfoCode::NotAuthorized
@@ -98,7 +98,7 @@ async fn who_has_been_removed_is_not_authorized() {
 async fn a_room_that_does_not_exist_is_no_such_room() {
     let scene = Scene::new().await;
     let nowhere = room("a.example", "nowhere");
-    let (_, body) = scene.bob.state.group_info_request(&nowhere).unwrap();
+    let (_, body) = scene.bob.state.group_info_request(&nowhere, None).unwrap();
     assert_eq!(status(&scene, nowhere.as_str(), &body).await, GroupInfoCode::NoSuchRoom);
 }
 

@@ -120,9 +120,12 @@ async fn nobody_joins_by_an_external_commit_past_waiting_proposals() {
     assert_eq!(scene.bob.update(&scene.room, &leave).await, UpdateAnswer::Accepted);
     let client = "mimi://c.example/d/ClientC2";
     let mut second = scene.world.remote("mimi://c.example/u/carol", client, "a.example");
-    let (query, request) = second.state.group_info_request(&scene.room).unwrap();
+    let (query, request) = second.state.group_info_request(&scene.room, None).unwrap();
     let info = second.peer.post("groupInfo", scene.room.as_str(), &request).await;
-    let body = second.state.external_commit(&scene.room, &query, &info.body).unwrap();
+    let body = second
+        .state
+        .external_commit(&scene.room, &query, &info.body, None)
+        .unwrap();
     let answer = second.update(&scene.room, &body).await;
     assert!(
         matches!(&answer, UpdateAnswer::Refused { code, .. } if code == "NotAllowed"),

@@ -199,13 +199,13 @@ async fn a_gateway_speaks_for_a_user_of_this_provider_whom_the_body_names() {
     let text = {
         // A message in Alice's name, sent by the gateway of her provider.
         let mut alice = scene.world.remote(ALICE, "mimi://a.example/d/A2", "a.example");
-        let (query, request) = alice.state.group_info_request(&scene.room).unwrap();
+        let (query, request) = alice.state.group_info_request(&scene.room, None).unwrap();
         let gateway = scene.hub.gateway();
         let answer = gateway
             .group_info(&scene.alice_uri(), &scene.room, request)
             .await
             .unwrap();
-        let body = alice.state.external_commit(&scene.room, &query, &answer).unwrap();
+        let body = alice.state.external_commit(&scene.room, &query, &answer, None).unwrap();
         let answer = gateway.update(&scene.alice_uri(), &scene.room, body).await.unwrap();
         alice.state.update_answered(&scene.room, &answer).unwrap();
         alice.text(&scene.room, "hello")
@@ -232,7 +232,7 @@ async fn a_gateway_speaks_for_a_user_of_this_provider_whom_the_body_names() {
         .expect_problem(403, "wrong-user");
     assert_eq!(send(Some(ALICE)).await.status, 200);
 
-    let (_, request) = scene.bob.state.group_info_request(&scene.room).unwrap();
+    let (_, request) = scene.bob.state.group_info_request(&scene.room, None).unwrap();
     let relayed = scene
         .hub
         .local(

@@ -20,6 +20,7 @@ mod local_api;
 mod membership;
 mod notify;
 mod people;
+mod policy;
 mod process;
 mod rebuild;
 mod relay;

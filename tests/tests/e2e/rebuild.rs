@@ -112,9 +112,12 @@ async fn a_room_takes_no_more_clients_than_it_may() {
     assert_eq!(before.clients.len(), 3);
     let client = "mimi://b.example/d/ClientB2";
     let mut fourth = scene.world.remote("mimi://b.example/u/bob", client, "a.example");
-    let (query, request) = fourth.state.group_info_request(&scene.room).unwrap();
+    let (query, request) = fourth.state.group_info_request(&scene.room, None).unwrap();
     let info = fourth.peer.post("groupInfo", scene.room.as_str(), &request).await;
-    let body = fourth.state.external_commit(&scene.room, &query, &info.body).unwrap();
+    let body = fourth
+        .state
+        .external_commit(&scene.room, &query, &info.body, None)
+        .unwrap();
     let answer = fourth.update(&scene.room, &body).await;
     assert!(
         matches!(&answer, UpdateAnswer::Refused { description, .. } if description.contains("at most 3")),

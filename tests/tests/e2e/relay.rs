@@ -77,7 +77,7 @@ async fn a_hub_that_is_away_is_said_to_be_and_the_request_is_carried_out_once_it
         user("b.example", "bob"),
         TreeOption::DistributionService,
     );
-    let (_, request) = stranger.unwrap().state().group_info_request(&here).unwrap();
+    let (_, request) = stranger.unwrap().state().group_info_request(&here, None).unwrap();
     let answer = impatient.group_info(&user("b.example", "bob"), &here, request).await;
     assert!(
         matches!(&answer, Err(OpsError::Refused { status: 504, problem, .. }) if problem.r#type.ends_with("peer-unavailable")),
@@ -112,7 +112,7 @@ async fn what_the_hub_refuses_is_told_as_such() {
         "{answer:?}"
     );
     // The room of a provider that does not exist.
-    let (_, request) = bob.state().group_info_request(&room("q.example", "x")).unwrap();
+    let (_, request) = bob.state().group_info_request(&room("q.example", "x"), None).unwrap();
     let impatient = follower.gateway().with_retry(RetryPolicy::never());
     let answer = impatient.group_info(&bob_uri, &room("q.example", "x"), request).await;
     assert!(

@@ -93,13 +93,13 @@ impl Worker {
     }
 
     pub(crate) async fn join(&mut self) {
-        let (query, request) = self.state.group_info_request(&self.room).unwrap();
+        let (query, request) = self.state.group_info_request(&self.room, None).unwrap();
         let response = self
             .gateway
             .group_info(&self.user(), &self.room, request)
             .await
             .unwrap();
-        let body = self.state.external_commit(&self.room, &query, &response).unwrap();
+        let body = self.state.external_commit(&self.room, &query, &response, None).unwrap();
         assert_eq!(self.update(body).await, UpdateAnswer::Accepted);
     }
 

@@ -67,6 +67,7 @@ pub(super) fn message(fan_out: &[&str]) -> Event {
         message: bytes(1),
         frank: None,
         fan_out: domains(fan_out),
+        withheld: Vec::new(),
     })
 }
 
@@ -78,6 +79,8 @@ pub(super) fn commit_accepted(fan_out: &[&str], joined: &[UserUri], left: &[User
         fan_out: domains(fan_out),
         joined: joined.to_vec(),
         left: left.to_vec(),
+        external_proposals: Vec::new(),
+        join_code: None,
     }
 }
 

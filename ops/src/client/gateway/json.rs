@@ -66,6 +66,38 @@ pub struct RoomView {
     pub pending_proposals: u64,
 }
 
+/// What a join code is good for.
+#[derive(Clone, Copy, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct JoinCodeTerms {
+    /// The role of who joins by it.
+    pub role: u32,
+    /// How long it is valid, in seconds.
+    pub expires_in_s: u64,
+    /// How many users may join by it.
+    pub uses_max: u32,
+}
+
+/// A join code. Times are in milliseconds since the UNIX epoch.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct JoinCode {
+    /// Its name.
+    pub id: String,
+    /// The code itself.
+    pub code: String,
+    /// The room's URI with the code as fragment.
+    pub link: String,
+    /// The role of who joins by it.
+    pub role: u32,
+    /// When it ends.
+    pub expires_at: u64,
+    /// How many users may join by it.
+    pub uses_max: u32,
+    /// How many have.
+    pub uses: u32,
+}
+
 /// One entry of a participant list.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct ParticipantView {

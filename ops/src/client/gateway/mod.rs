@@ -14,7 +14,8 @@ mod tests;
 pub use admin::Admin;
 pub use http::{GatewaySettings, Resent, RetryPolicy};
 pub use json::{
-    Consent, EventPage, HubInfo, KeyPackageStock, MemberView, ParticipantView, Problem, RoomEvent, RoomView,
+    Consent, EventPage, HubInfo, JoinCode, JoinCodeTerms, KeyPackageStock, MemberView, ParticipantView, Problem,
+    RoomEvent, RoomView,
 };
 
 pub use people::{
@@ -182,6 +183,60 @@ impl Gateway {
         }
     }
 
+    /// `PUT /rooms/{room}/joinCodes/{id}`: makes a join code for a role, valid for `expires_in_s` seconds and `uses_max` users.
+    ///
+    /// # Errors
+    /// See [`Gateway::hub`].
+    pub async fn put_join_code(
+        &self,
+        user: &UserUri,
+        room: &RoomUri,
+        id: &str,
+        terms: &JoinCodeTerms,
+    ) -> Result<JoinCode, OpsError> {
+        let path = format!("/rooms/{}/joinCodes/{}", path_segment(room.as_str()), path_segment(id));
+        let call = Call::new("put join code", Method::PUT, path).json(terms)?;
+        self.json(call.speaking_for(user)).await
+    }
+
+    /// `GET /rooms/{room}/joinCodes`.
+    ///
+    /// # Errors
+    /// See [`Gateway::hub`].
+    pub async fn join_codes(&self, user: &UserUri, room: &RoomUri) -> Result<Vec<JoinCode>, OpsError> {
+        let path = format!("/rooms/{}/joinCodes", path_segment(room.as_str()));
+        self.json(Call::new("join codes", Method::GET, path).speaking_for(user))
+            .await
+    }
+
+    /// `DELETE /rooms/{room}/joinCodes/{id}`.
+    ///
+    /// # Errors
+    /// See [`Gateway::hub`].
+    pub async fn delete_join_code(&self, user: &UserUri, room: &RoomUri, id: &str) -> Result<(), OpsError> {
+        let path = format!("/rooms/{}/joinCodes/{}", path_segment(room.as_str()), path_segment(id));
+        let call = Call::new("delete join code", Method::DELETE, path).speaking_for(user);
+        self.accepted(call).await.map(drop)
+    }
+
+    /// `PUT /rooms/{room}/bans/{user}`: true when the user was not kept out before.
+    ///
+    /// # Errors
+    /// See [`Gateway::hub`].
+    pub async fn put_ban(&self, room: &RoomUri, user: &UserUri) -> Result<bool, OpsError> {
+        let call = Call::new("put ban", Method::PUT, ban_path(room, user));
+        Ok(self.accepted(call).await?.status == 201)
+    }
+
+    /// `DELETE /rooms/{room}/bans/{user}`.
+    ///
+    /// # Errors
+    /// See [`Gateway::hub`].
+    pub async fn delete_ban(&self, room: &RoomUri, user: &UserUri) -> Result<(), OpsError> {
+        let call = Call::new("delete ban", Method::DELETE, ban_path(room, user));
+        self.accepted(call).await.map(drop)
+    }
+
     /// `GET /rooms/{room}/leader`: the number of the node that leads the room's shard at the moment.
     ///
     /// # Errors
@@ -328,6 +383,11 @@ impl Call {
         self.wait = wait;
         self
     }
+}
+
+fn ban_path(room: &RoomUri, user: &UserUri) -> String {
+    let (room, user) = (path_segment(room.as_str()), path_segment(user.as_str()));
+    format!("/rooms/{room}/bans/{user}")
 }
 
 fn client_path(user: &UserUri, client: &ClientUri) -> String {

@@ -40,9 +40,9 @@ fn an_own_commit_in_the_stream_is_as_good_as_its_answer() {
 fn an_own_external_commit_in_the_stream_is_as_good_as_its_answer() {
     let (mut hub, mut all) = alice_and_bob();
     all.push(client("bob", "B3"));
-    let (query, request) = all[3].group_info_request(&room()).unwrap();
+    let (query, request) = all[3].group_info_request(&room(), None).unwrap();
     let update = all[3]
-        .external_commit(&room(), &query, &hub.group_info_response(&request))
+        .external_commit(&room(), &query, &hub.group_info_response(&request), None)
         .unwrap();
     let events = hub.fan_out(&update);
     assert_eq!(all[3].receive(&room(), &events[0]).unwrap(), Received::Epoch(2));
@@ -118,17 +118,17 @@ fn refused_proposals_are_taken_back() {
 fn a_refused_external_commit_can_be_tried_again() {
     let (mut hub, mut all) = alice_and_bob();
     all.push(client("bob", "B3"));
-    let (query, request) = all[3].group_info_request(&room()).unwrap();
+    let (query, request) = all[3].group_info_request(&room(), None).unwrap();
     let old = hub.group_info_response(&request);
     hub.commit(&mut all, 0, &RoomChange::Pending);
-    all[3].external_commit(&room(), &query, &old).unwrap();
+    all[3].external_commit(&room(), &query, &old, None).unwrap();
     assert_eq!(
         all[3].update_answered(&room(), &wrong_epoch(2)).unwrap(),
         UpdateAnswer::WrongEpoch(2)
     );
-    let (query, request) = all[3].group_info_request(&room()).unwrap();
+    let (query, request) = all[3].group_info_request(&room(), None).unwrap();
     let update = all[3]
-        .external_commit(&room(), &query, &hub.group_info_response(&request))
+        .external_commit(&room(), &query, &hub.group_info_response(&request), None)
         .unwrap();
     hub.update(&mut all, 3, &update);
     assert_agreement(&all);

@@ -54,7 +54,7 @@ fn protocol_5_2_key_material_requests_are_signed_and_say_what_the_group_requires
 #[test]
 fn protocol_5_6_group_info_requests_are_signed() {
     let bob = client("bob", "B3");
-    let (_, octets) = bob.group_info_request(&room()).unwrap();
+    let (_, octets) = bob.group_info_request(&room(), None).unwrap();
     let request: GroupInfoRequest = decode_exact(&octets).unwrap();
     assert_eq!(request.tbs.requesting_credential, bob.identity().to_credential());
     assert_eq!(request.tbs.joining_code, None);
@@ -64,7 +64,7 @@ fn protocol_5_6_group_info_requests_are_signed() {
         &request.signature,
     )
     .unwrap();
-    let (_, other) = bob.group_info_request(&room()).unwrap();
+    let (_, other) = bob.group_info_request(&room(), None).unwrap();
     let other: GroupInfoRequest = decode_exact(&other).unwrap();
     assert_ne!(
         request.tbs.group_info_public_key, other.tbs.group_info_public_key,
@@ -208,7 +208,9 @@ fn every_capability_is_with_the_admins_but_the_one_of_role_zero() {
         .filter(|capability| !admin.has(**capability))
         .collect();
     assert_eq!(missing, [&Capability::CAN_OPEN_JOIN]);
-    assert!(roles.iter().all(|role| role.role_index != NO_ROLE));
+    // Who is no participant can do one thing: use a join code.
+    let nobody = roles.iter().find(|role| role.role_index == NO_ROLE).unwrap();
+    assert_eq!(nobody.role_capabilities, [Capability::CAN_USE_JOIN_CODE]);
     assert_eq!(
         roles.iter().filter(|role| role.role_capabilities.is_empty()).count(),
         1,

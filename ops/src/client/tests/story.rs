@@ -110,9 +110,9 @@ fn protocol_3_6_a_new_device_joins_by_external_commit() {
     let (mut hub, mut all) = alice_and_bob();
     hub.say(&mut all, 0, "before");
     all.push(client("bob", "B3"));
-    let (query, request) = all[3].group_info_request(&room()).unwrap();
+    let (query, request) = all[3].group_info_request(&room(), None).unwrap();
     let update = all[3]
-        .external_commit(&room(), &query, &hub.group_info_response(&request))
+        .external_commit(&room(), &query, &hub.group_info_response(&request), None)
         .unwrap();
     assert!(!all[3].is_member(&room()), "not before the hub agrees");
     hub.update(&mut all, 3, &update);
@@ -201,5 +201,11 @@ fn the_hub_may_make_the_tree_itself() {
         panic!("not a Commit")
     };
     assert_eq!(ratchet_tree, RatchetTreeOption::DistributionService);
-    assert!(matches!(group_info, GroupInfoOption::Full(group_info) if !group_info.has_ratchet_tree()));
+    let GroupInfoOption::Partial(partial) = group_info else {
+        panic!("the GroupInfo is whole")
+    };
+    assert_eq!(
+        partial.ratchet_tree_presence(),
+        mimi_hub_proto::RatchetTreePresence::NoRatchetTree
+    );
 }

@@ -2,6 +2,8 @@
 
 mod capabilities;
 mod constraints;
+mod examples;
+mod further;
 mod list;
 mod room;
 mod update;

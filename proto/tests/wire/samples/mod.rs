@@ -20,6 +20,7 @@ use crate::mls_bytes::{self, verbatim};
 
 mod parts;
 mod people;
+mod policies;
 
 pub(crate) use parts::*;
 
@@ -48,6 +49,7 @@ fn sample<T: Encode + Decode + PartialEq + Debug + 'static>(name: &'static str, 
 pub(crate) fn samples() -> Vec<Sample> {
     [
         components(),
+        policies::policies(),
         credentials_and_franking(),
         mls_objects(),
         ratchet_trees(),

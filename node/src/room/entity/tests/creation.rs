@@ -13,7 +13,7 @@ use crate::entity::EntityId;
 use crate::mls::hub_keys::HubKeys;
 use crate::room::entity::{HostedRoom, RoomAnswer, RoomRequest};
 use crate::room::event::RoomEvent;
-use crate::testing::client::Client;
+use crate::testing::client::{Client, Plan};
 use crate::testing::entity::{Asked, Driven};
 use crate::testing::hub::{TestHub, config};
 use crate::testing::roles::{ADMIN, MEMBER};
@@ -172,6 +172,77 @@ async fn who_makes_a_room_is_in_it() {
     let mut making = Making::new().await;
     let group = making.group(&[alice(), (user("adam@a.example"), ADMIN)], &[]);
     making.refused("adam@a.example", group, "has no client in the group");
+}
+
+/// room-policy 5: "A parent-dependent room is always hosted on the same Hub as the parent room."
+#[tokio::test]
+async fn room_policy_5_the_parent_is_hosted_by_the_same_hub() {
+    let mut making = Making::new().await;
+    making.alice.base.parent_room = Some("mimi://b.example/r/parent".parse().unwrap());
+    let group = making.group(&[alice()], &[]);
+    making.refused("alice@a.example", group, "hosted by another provider");
+    making.alice.base.parent_room = Some("mimi://a.example/r/parent".parse().unwrap());
+    let group = making.group(&[alice()], &[]);
+    match making.ask("alice@a.example", group).answer() {
+        RoomAnswer::NeedsParent(parent) => assert_eq!(parent.as_str(), "mimi://a.example/r/parent"),
+        other => panic!("{other:?}"),
+    }
+}
+
+/// room-policy 5: "the list of participants of the room MUST be a strict subset of the participants of the parent room", when
+/// it is made and when it changes.
+#[tokio::test]
+async fn room_policy_5_participants_are_a_strict_subset_of_the_parents() {
+    let mut making = Making::new().await;
+    making.alice.base.parent_room = Some("mimi://a.example/r/parent".parse().unwrap());
+    let (bob, carol) = (user("bob@b.example"), user("carol@c.example"));
+    let within = |parent: &[UserUri], request| RoomRequest::Within {
+        parent: parent.to_vec(),
+        request: Box::new(request),
+    };
+    let (group_info, ratchet_tree) = making.group(&[alice()], &[]);
+    let create = || RoomRequest::Create {
+        creator: alice().0,
+        group_info: group_info.clone(),
+        ratchet_tree: ratchet_tree.clone(),
+    };
+    for parent in [vec![], vec![alice().0], vec![bob.clone(), carol.clone()]] {
+        match making.room.ask(1_000, within(&parent, create())).answer() {
+            RoomAnswer::CreateRefused(reason) => assert!(reason.contains("strict subset"), "{reason}"),
+            other => panic!("{other:?}"),
+        }
+    }
+    let parent = [alice().0, bob.clone(), carol];
+    making.room.ask(1_000, within(&parent, create())).accepted();
+    for (added, allowed) in [(user("eve@e.example"), false), (bob, true)] {
+        let bundle = making
+            .alice
+            .commit(Plan::default().list(&super::world::added(&added, MEMBER)));
+        let update = || RoomRequest::Update {
+            source: alice().0.provider(),
+            update: mimi_hub_proto::HandshakeBundle::Commit {
+                commit: bundle.commit.clone(),
+                welcome: None,
+                group_info: bundle.group_info.clone(),
+                ratchet_tree: mimi_hub_proto::RatchetTreeOption::DistributionService,
+            }
+            .into(),
+        };
+        assert!(matches!(
+            making.room.ask(1_000, update()).answer(),
+            RoomAnswer::NeedsParent(_)
+        ));
+        let asked = making.room.ask(1_000, within(&parent, update()));
+        if allowed {
+            asked.accepted();
+        } else {
+            match asked.answer() {
+                RoomAnswer::Update(response) => assert!(response.error_description.contains("strict subset")),
+                other => panic!("{other:?}"),
+            }
+            making.alice.drop_commit();
+        }
+    }
 }
 
 /// Their KeyPackages have not come through this hub.

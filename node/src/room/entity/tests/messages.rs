@@ -31,12 +31,14 @@ async fn a_message_goes_to_every_other_provider_with_clients() {
         message: kept,
         frank,
         fan_out,
+        withheld,
     }) = event
     else {
         panic!("another event")
     };
     assert_eq!(kept.as_slice(), tls::encode(&message));
     assert_eq!(fan_out, [domain("b.example"), domain("c.example")]);
+    assert!(withheld.is_empty());
     assert_eq!(frank, None);
     let accepted_timestamp = world.now_ms;
     assert_eq!(

@@ -194,6 +194,12 @@ impl World {
                 client.follow(&bundle.commit);
             }
         }
+        for proposal in &accepted.external_proposals {
+            let proposal: ProposalMessage = tls::decode_exact(proposal).unwrap();
+            self.people
+                .iter_mut()
+                .for_each(|client| client.follow_proposal(&proposal));
+        }
         if let Some(welcome) = &accepted.welcome {
             let tree: RatchetTree = tls::decode_exact(&welcome.ratchet_tree).unwrap();
             let sent = bundle.welcome.as_ref().unwrap();
@@ -265,7 +271,7 @@ impl World {
         self.update(source, bundle)
     }
 
-    fn update(&mut self, source: ProviderDomain, bundle: HandshakeBundle) -> Result<RoomEvent, Refused> {
+    pub(super) fn update(&mut self, source: ProviderDomain, bundle: HandshakeBundle) -> Result<RoomEvent, Refused> {
         let before = digest(&self.room.entity);
         match self.ask(RoomRequest::Update {
             source,
@@ -307,8 +313,27 @@ impl World {
     }
 
     /// A client of a participant joins by itself.
-    pub(super) fn join(&mut self, mut client: Client) -> Result<CommitAccepted, Refused> {
+    pub(super) fn join(&mut self, client: Client) -> Result<CommitAccepted, Refused> {
         let (group, bundle) = self.external_commit(&client);
+        self.joined(client, group, &bundle)
+    }
+
+    /// A user that is not on the list joins by itself, with a role.
+    pub(super) fn join_as(&mut self, client: Client, role: u32) -> Result<CommitAccepted, Refused> {
+        let state = self.state();
+        let group_info = tls::decode_exact(&state.group_info).unwrap();
+        let update = added(client.user(), role);
+        let (group, bundle) = client.external_commit_with(&group_info, &ratchet_tree(state).unwrap(), Some(&update));
+        self.joined(client, group, &bundle)
+    }
+
+    fn joined(
+        &mut self,
+        mut client: Client,
+        group: openmls::prelude::MlsGroup,
+        bundle: &Bundle,
+    ) -> Result<CommitAccepted, Refused> {
+        let bundle = bundle.clone();
         let accepted = self.send_from(client.user().provider(), &bundle)?;
         client.group = Some(group);
         self.people.push(client);
@@ -400,5 +425,7 @@ pub(super) fn digest(room: &HostedRoom) -> Vec<String> {
         format!("{:?}", state.pending),
         format!("{:?}", state.leaving),
         format!("{packages:?}"),
+        format!("{:?}", state.records),
+        format!("{:?}", state.reach),
     ]
 }
