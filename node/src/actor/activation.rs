@@ -30,7 +30,7 @@ pub(crate) enum Effect<A, W> {
     /// The reply is to be given.
     Reply { to: W, reply: Result<Reply<A>, AskError> },
     /// The reply is to be given if this node can make sure that it still leads in the term in which the state was loaded:
-    /// then nobody else has decided since. If not, [`AskError::Unavailable`], and the activation is of no use any more. To
+    /// then no other node has decided since. And if [`Activation::is_current`] then. If not, [`AskError::Unavailable`], and the activation is of no use any more. To
     /// lead again is not enough: another leader may have decided in between.
     ReplyIfLed { to: W, reply: Reply<A>, term: u64 },
     /// It is over.
@@ -48,6 +48,8 @@ pub(crate) struct Activation<E: Entity, W> {
     number: u64,
     /// In which this node led when the state was loaded.
     term: u64,
+    /// The last event of the state that was loaded.
+    loaded_seq: u64,
     /// Proposals on their way, by sequence number.
     in_flight: BTreeMap<u64, InFlight<E::Answer, W>>,
     /// The same, by request.
@@ -74,6 +76,7 @@ impl<E: Entity, W> Activation<E, W> {
             head: Head::default(),
             number: 0,
             term: 0,
+            loaded_seq: 0,
             in_flight: BTreeMap::new(),
             hashes: HashMap::new(),
             effects: Vec::new(),
@@ -99,6 +102,7 @@ impl<E: Entity, W> Activation<E, W> {
         (self.number, self.term) = (number, term);
         match self.rebuild() {
             Ok((head, state)) => {
+                self.loaded_seq = head.last_seq;
                 self.head = head;
                 self.state = Ok(state);
                 Ok(())
@@ -118,6 +122,17 @@ impl<E: Entity, W> Activation<E, W> {
         };
         let state = E::load(&self.settings, &self.reader, &self.id, &head)?;
         Ok((head, state))
+    }
+
+    /// Whether nobody else has decided since the state was loaded, by what this node has applied. It may be an activation on
+    /// this very node, before this one: what it had proposed can be committed after it was given up.
+    pub(crate) fn is_current(&self) -> bool {
+        let head = match self.reader.get(&keys::head(&self.id)) {
+            Ok(Some(bytes)) => decode::<Head>(&bytes).ok(),
+            Ok(None) => Some(Head::default()),
+            Err(_) => None,
+        };
+        head.is_some_and(|head| head.last_seq == self.loaded_seq || head.last_decided_by == self.number)
     }
 
     /// The reply of the event that answered the same request before.

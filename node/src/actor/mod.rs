@@ -179,7 +179,7 @@ impl<E: Entity> EntityActor<E> {
                 Effect::ReplyIfLed { to, reply, term } => {
                     let led = led_in(self.hub.cluster().clone(), self.shard).into_actor(self);
                     ctx.spawn(led.map(move |led, actor, ctx| {
-                        if led.is_ok_and(|now| now == term) {
+                        if led.is_ok_and(|now| now == term) && actor.activation.is_current() {
                             return send(to, Ok(reply));
                         }
                         send(to, Err(AskError::Unavailable));

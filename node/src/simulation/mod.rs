@@ -230,7 +230,11 @@ impl Node {
                 activation,
                 term,
             } => {
-                let led = answer.is_ok() && moment.leads == Some(term);
+                let current = match id {
+                    EntityId::User(_) => self.users.is_current(&id, activation),
+                    _ => self.rooms.is_current(&id, activation),
+                };
+                let led = answer.is_ok() && moment.leads == Some(term) && current;
                 let reply = if led { reply } else { Reply::Unavailable };
                 self.actions.push(Action::Reply { to, reply });
                 match id {
@@ -351,6 +355,11 @@ impl<E: Entity<Answer: Into<Reply>>> Entities<E> {
         let Some(active) = self.current(id, number) else { return };
         active.activation.committed(seq, answer);
         self.perform(hub, id, actions);
+    }
+
+    fn is_current(&self, id: &EntityId, number: u64) -> bool {
+        let active = self.active.get(id).filter(|active| active.number == number);
+        active.is_some_and(|active| active.activation.is_current())
     }
 
     fn give_up(&mut self, hub: &Hub, id: &EntityId, number: u64, actions: &mut Vec<Action>) {
