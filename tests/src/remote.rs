@@ -6,6 +6,7 @@ use mimi_hub_proto::uri::{ClientUri, RoomUri, UserUri};
 use crate::http::{Answer, Peer};
 
 /// The client, and its provider's way to the hub.
+/// It uploads everything whole, so that tests can change each part.
 pub struct RemoteClient {
     /// The provider's requests.
     pub peer: Peer,
@@ -15,7 +16,7 @@ pub struct RemoteClient {
 
 impl RemoteClient {
     pub(crate) fn new(peer: Peer, client: ClientUri, user: UserUri) -> Self {
-        let state = ClientState::new(client, user, TreeOption::DistributionService).unwrap();
+        let state = ClientState::new(client, user, TreeOption::Full).unwrap();
         Self { peer, state }
     }
 

@@ -1,8 +1,10 @@
 //! Bodies that are not what an endpoint expects: 400 and a problem document, whatever they are, and the room unharmed.
 
 use mimi_hub_ops::client::RoomChange;
-use mimi_hub_proto::tls::encode;
-use mimi_hub_proto::{FanoutEvent, FanoutMessage, SubmitMessageRequest};
+use mimi_hub_proto::tls::{decode_exact, encode};
+use mimi_hub_proto::{
+    FanoutEvent, FanoutMessage, HandshakeBundle, RatchetTreeOption, SubmitMessageRequest, UpdateRequest,
+};
 use mimi_hub_tests::{room, user};
 
 use crate::scene::Scene;
@@ -79,10 +81,18 @@ async fn update_requests_that_do_not_decode() {
     let good = scene.bob.state.commit(&scene.room, &RoomChange::Pending).unwrap();
     let before = scene.view().await;
     let mut bodies = spoilt(&good);
-    // MLS version, wire format and group id are where a Commit begins; RatchetTreeOption is where the body ends.
+    // MLS version, wire format and group id are where a Commit begins.
     bodies.push([&[0, 9], &good[2..]].concat());
     bodies.push([&good[..2], &[0, 99], &good[4..]].concat());
-    bodies.push([&good[..good.len() - 1], &[0x77]].concat());
+    // Where the hub is to make the tree, the body ends with a RatchetTreeRepresentation.
+    let mut short: UpdateRequest = decode_exact(&good).unwrap();
+    if let HandshakeBundle::Commit { ratchet_tree, .. } = &mut short.bundle {
+        *ratchet_tree = RatchetTreeOption::DistributionService;
+    }
+    let mut unknown = encode(&short);
+    assert_eq!(unknown.pop(), Some(4));
+    unknown.push(0x77);
+    bodies.push(unknown);
     bodies.extend(long_vectors(&good[..4]));
     all_refused(&scene, "update", scene.room.as_str(), &bodies).await;
     scene.unharmed_since(&before).await;
