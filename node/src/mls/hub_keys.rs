@@ -16,7 +16,6 @@ use mimi_hub_storage::DataDir;
 use openmls::credentials::BasicCredential;
 use openmls::extensions::ExternalSender;
 use openmls_traits::crypto::OpenMlsCrypto;
-use openmls_traits::signatures::{Signer, SignerError};
 use openmls_traits::types::{CryptoError, SignatureScheme};
 use serde::{Deserialize, Serialize};
 use tls_codec::Serialize as _;
@@ -282,35 +281,11 @@ impl HubKeys {
         crypto::sign_with_label(scheme, &self.pair(scheme)?.private, label, content).map_err(HubKeysError::Crypto)
     }
 
-    /// Signs as the hub where openmls frames what is signed.
-    ///
-    /// # Errors
-    /// No such key.
-    pub(crate) fn signer(&self, scheme: SignatureScheme) -> Result<HubSigner<'_>, HubKeysError> {
-        self.pair(scheme).map(HubSigner)
-    }
-
     fn pair(&self, scheme: SignatureScheme) -> Result<&KeyPair, HubKeysError> {
         self.pairs
             .iter()
             .find(|pair| pair.scheme == scheme as u16)
             .ok_or(HubKeysError::Scheme(scheme))
-    }
-}
-
-/// One of the hub's keys, for openmls.
-pub(crate) struct HubSigner<'a>(&'a KeyPair);
-
-impl Signer for HubSigner<'_> {
-    fn sign(&self, payload: &[u8]) -> Result<Vec<u8>, SignerError> {
-        crypto::provider()
-            .sign(self.signature_scheme(), payload, &self.0.private)
-            .map_err(SignerError::CryptoError)
-    }
-
-    fn signature_scheme(&self) -> SignatureScheme {
-        let found = SCHEMES.into_iter().find(|scheme| *scheme as u16 == self.0.scheme);
-        found.unwrap_or(SignatureScheme::ED25519)
     }
 }
 

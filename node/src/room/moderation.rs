@@ -6,15 +6,11 @@
 //! list: it removes clients, and keeps a barred user from coming back by itself. A member commits the removals; a member with
 //! `canBan` makes the ban one of the room.
 
+use mimi_hub_proto::components::{SAFE_AAD, SafeAad};
 use mimi_hub_proto::mls::{ExternalSender, MlsMessage, ProposalMessage};
 use mimi_hub_proto::policy::{Actor, Change, authorize};
-use mimi_hub_proto::tls;
+use mimi_hub_proto::tls::{self, Writer};
 use mimi_hub_proto::uri::{ClientUri, UserUri};
-use openmls::extensions::SenderExtensionIndex;
-use openmls::group::GroupEpoch;
-use openmls::messages::external_proposals::ExternalProposal;
-use openmls::prelude::LeafNodeIndex;
-use openmls_rust_crypto::OpenMlsRustCrypto;
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 use tls_codec::Serialize as _;
@@ -60,21 +56,43 @@ pub(super) fn remove_proposals(
         .and_then(|senders| senders.iter().position(|sender| is_of(sender, key)))
         .and_then(|index| u32::try_from(index).ok())
         .ok_or_else(|| UpdateRefusal::not_allowed("the hub is not an external sender of this group"))?;
-    let signer = keys.signer(scheme).map_err(UpdateRefusal::not_allowed)?;
     let propose = |leaf: u32| {
-        let message = ExternalProposal::new_remove::<OpenMlsRustCrypto>(
-            LeafNodeIndex::new(leaf),
-            state.group.group_id().clone(),
-            GroupEpoch::from(epoch),
-            &signer,
-            SenderExtensionIndex::new(index),
-        )
-        .map_err(UpdateRefusal::not_allowed)?;
-        let octets = message.tls_serialize_detached().map_err(UpdateRefusal::not_allowed)?;
-        let message: MlsMessage = tls::decode_exact(&octets).map_err(UpdateRefusal::not_allowed)?;
+        let content = removal(state, epoch, index, leaf);
+        let signature = keys.sign(scheme, "FramedContentTBS", &content);
+        let mut octets = Writer::new();
+        octets.raw(&content);
+        octets.opaque(&signature.map_err(UpdateRefusal::not_allowed)?);
+        let message: MlsMessage = tls::decode_exact(&octets.into_vec()).map_err(UpdateRefusal::not_allowed)?;
         ProposalMessage::try_from(message).map_err(UpdateRefusal::not_allowed)
     };
     leaves.into_iter().map(propose).collect()
+}
+
+/// The FramedContentTBS (RFC 9420, 6.1) of an external sender's Remove proposal, which is also what the PublicMessage has
+/// before its signature. Laid out here, since openmls makes no such proposal with a SafeAAD, which has to begin the
+/// `authenticated_data` in groups that have the `safe_aad` component (draft-ietf-mls-extensions, 4.9).
+fn removal(state: &RoomState, epoch: u64, sender: u32, leaf: u32) -> Vec<u8> {
+    const MLS10: u16 = 1;
+    const PUBLIC_MESSAGE: u16 = 1;
+    const EXTERNAL: u8 = 2;
+    const PROPOSAL: u8 = 2;
+    const REMOVE: u16 = 3;
+    let mut content = Writer::new();
+    content.raw(&MLS10.to_be_bytes());
+    content.raw(&PUBLIC_MESSAGE.to_be_bytes());
+    content.opaque(state.group.group_id().as_slice());
+    content.raw(&epoch.to_be_bytes());
+    content.raw(&[EXTERNAL]);
+    content.raw(&sender.to_be_bytes());
+    let nothing = match state.dictionary.get(SAFE_AAD) {
+        Some(_) => tls::encode(&SafeAad::default()),
+        None => Vec::new(),
+    };
+    content.opaque(&nothing);
+    content.raw(&[PROPOSAL]);
+    content.raw(&REMOVE.to_be_bytes());
+    content.raw(&leaf.to_be_bytes());
+    content.into_vec()
 }
 
 /// openmls does not show an external sender's key: it is read from the encoding.

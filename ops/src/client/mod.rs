@@ -39,8 +39,8 @@ pub use driver::Client;
 pub use franking::Evidence;
 pub use gateway::{
     Admin, Consent, ConsentAnswer, ConsentAsked, ConsentSent, ConsentTold, ConsentView, EventPage, FrankingKeyInfo,
-    Gateway, GatewaySettings, HubInfo, JoinCode, JoinCodeTerms, KeyPackageStock, MemberView, ParticipantView, Problem, ProfileEntry, Report,
-    ReportPage, ReportedMessage, Resent, RetryPolicy, RoomEvent, RoomView,
+    Gateway, GatewaySettings, HubInfo, JoinCode, JoinCodeTerms, KeyPackageStock, MemberView, ParticipantView, Problem,
+    ProfileEntry, Report, ReportPage, ReportedMessage, Resent, RetryPolicy, RoomEvent, RoomView,
 };
 pub use join::NewRoom;
 pub use message::MessageAnswer;
