@@ -36,7 +36,7 @@ fn left_behind(dir: &Path) -> Vec<String> {
 
 fn verdict(output: &Output) -> serde_json::Value {
     let text = String::from_utf8_lossy(&output.stdout);
-    let json = text.lines().filter(|line| line.starts_with('{')).next_back();
+    let json = text.lines().rfind(|line| line.starts_with('{'));
     serde_json::from_str(json.unwrap_or_else(|| panic!("no verdict: {text}"))).unwrap()
 }
 
