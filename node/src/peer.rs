@@ -35,7 +35,8 @@ use reqwest::Response;
 use tokio::time::timeout;
 use url::Url;
 
-pub(crate) use error::PeerError;
+pub(crate) use error::{PeerError, causes};
+pub(crate) use http_client::dialer;
 
 use crate::{config::Config, error::NodeError, tls::Tls};
 use directory::{Directories, Found, Freshness, REFRESH_INTERVAL};
@@ -50,6 +51,8 @@ pub(crate) enum Endpoint {
     KeyMaterial,
     /// `/notify/{roomId}`
     Notify,
+    /// `/proxyDownload/{downloadUrl}`
+    ProxyDownload,
     /// `/submitMessage/{roomId}`
     SubmitMessage,
     /// `/update/{roomId}`
@@ -131,6 +134,25 @@ impl PeerClient {
             .unwrap_or(Err(PeerError::Timeout))
     }
 
+    /// Asks the endpoint of provider `to` on behalf of `our_domain`, with `parameter` in the place of the URL's variable. The
+    /// answer's body is not read yet; neither it nor the time is bounded here.
+    ///
+    /// # Errors
+    /// There was no answer; an answer of any status is `Ok`.
+    pub(crate) async fn get(
+        &self,
+        our_domain: &ProviderDomain,
+        to: &ProviderDomain,
+        endpoint: Endpoint,
+        parameter: &str,
+    ) -> Result<Response, PeerError> {
+        let found = self.directory(our_domain, to).await?;
+        let url = endpoint.url(&found.directory, parameter)?;
+        let (client, url) = self.0.clients.route(to, url)?;
+        let request = client.get(url).header(FROM, format!("mimi@{our_domain}"));
+        request.send().await.map_err(|error| PeerError::from_http(&error))
+    }
+
     async fn post_untimed(
         &self,
         our_domain: &ProviderDomain,
@@ -193,17 +215,18 @@ impl PeerClient {
 }
 
 impl Endpoint {
-    const ALL: [Self; 5] = [
+    const ALL: [Self; 6] = [
         Self::GroupInfo,
         Self::KeyMaterial,
         Self::Notify,
+        Self::ProxyDownload,
         Self::SubmitMessage,
         Self::Update,
     ];
 
     /// Where `directory` has this endpoint for `parameter`.
     fn url(self, directory: &Directory, parameter: &str) -> Result<Url, PeerError> {
-        let text = self.template(directory).expand(parameter);
+        let text = self.template(directory).ok_or(PeerError::NotOffered)?.expand(parameter);
         let url = Url::parse(&text).ok().filter(|url| {
             // User information would become an Authorization header.
             url.scheme() == "https" && url.has_host() && url.username().is_empty() && url.password().is_none()
@@ -213,13 +236,14 @@ impl Endpoint {
         })
     }
 
-    fn template(self, directory: &Directory) -> &UrlTemplate {
+    fn template(self, directory: &Directory) -> Option<&UrlTemplate> {
         match self {
-            Self::GroupInfo => &directory.group_info,
-            Self::KeyMaterial => &directory.key_material,
-            Self::Notify => &directory.notify,
-            Self::SubmitMessage => &directory.submit_message,
-            Self::Update => &directory.update,
+            Self::GroupInfo => Some(&directory.group_info),
+            Self::KeyMaterial => Some(&directory.key_material),
+            Self::Notify => Some(&directory.notify),
+            Self::ProxyDownload => directory.proxy_download.as_ref(),
+            Self::SubmitMessage => Some(&directory.submit_message),
+            Self::Update => Some(&directory.update),
         }
     }
 }

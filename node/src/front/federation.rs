@@ -8,7 +8,7 @@ use axum::middleware;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use bytes::Bytes;
-use http::{StatusCode, header::CONTENT_TYPE};
+use http::{StatusCode, Uri, header::CONTENT_TYPE};
 use mimi_hub_proto::uri::{ProviderDomain, RoomUri, UserUri};
 use mimi_hub_proto::{Directory, UrlTemplate, WELL_KNOWN_DIRECTORY};
 
@@ -30,7 +30,8 @@ pub(crate) fn router(hub: &Arc<Hub>) -> Result<Router, NodeError> {
         .route("/v1/update/{*room}", post(update))
         .route("/v1/submitMessage/{*room}", post(submit_message))
         .route("/v1/groupInfo/{*room}", post(group_info))
-        .route("/v1/notify/{*room}", post(notify));
+        .route("/v1/notify/{*room}", post(notify))
+        .route("/v1/proxyDownload/{url}", get(proxy_download));
     // The directory's URLs begin with `public_url`, whose path, if it has one, is ours too.
     let path = public_path(hub.config());
     let endpoints = if path.is_empty() {
@@ -77,7 +78,10 @@ fn directory(config: &Config) -> Result<Directory, NodeError> {
         update_consent: None,
         identifier_query: None,
         report_abuse: None,
-        proxy_download: None,
+        proxy_download: match config.assets.is_offered() {
+            true => Some(template("proxyDownload", "downloadUrl")?),
+            false => None,
+        },
     })
 }
 
@@ -141,6 +145,25 @@ async fn notify(
     let (source, room, body) = about_room(&hub, &path, request).await?;
     service::notify::notify(&hub, &source, &room, body).await?;
     Ok(StatusCode::CREATED)
+}
+
+async fn proxy_download(
+    State(hub): State<Arc<Hub>>,
+    Path(url): Path<String>,
+    uri: Uri,
+) -> Result<Response, Problem> {
+    encoded_whole(&uri)?;
+    service::proxy_download::at_hub(&hub, &url).await
+}
+
+/// Refuses a request whose URL of an asset was not encoded, so that a part of it has become the request's own query.
+pub(super) fn encoded_whole(uri: &Uri) -> Result<(), Problem> {
+    match uri.query() {
+        None => Ok(()),
+        Some(_) => Err(Problem::malformed_path(
+            &"the asset's URL is one percent-encoded segment, with nothing after it",
+        )),
+    }
 }
 
 /// An answer of the type `application/mimi`.

@@ -7,6 +7,7 @@ pub(crate) mod group_info;
 pub(crate) mod key_material;
 pub(crate) mod notify;
 mod problems;
+pub(crate) mod proxy_download;
 pub(crate) mod rooms;
 pub(crate) mod submit_message;
 pub(crate) mod update;
