@@ -77,7 +77,9 @@ fn mask_v4(prefix: u8) -> u32 {
 }
 
 fn mask_v6(prefix: u8) -> u128 {
-    u128::MAX.checked_shl(128_u32.saturating_sub(prefix.into())).unwrap_or(0)
+    u128::MAX
+        .checked_shl(128_u32.saturating_sub(prefix.into()))
+        .unwrap_or(0)
 }
 
 fn in_v4(address: Ipv4Addr, network: Ipv4Addr, prefix: u8) -> bool {
@@ -97,8 +99,8 @@ const SPECIAL_V4: [(Ipv4Addr, u8); 15] = [
     (Ipv4Addr::new(169, 254, 0, 0), 16), // link-local, and where clouds keep their secrets
     (Ipv4Addr::new(172, 16, 0, 0), 12),
     (Ipv4Addr::new(192, 0, 0, 0), 24),
-    (Ipv4Addr::new(192, 0, 2, 0), 24),    // documentation
-    (Ipv4Addr::new(192, 88, 99, 0), 24),  // relays of 6to4
+    (Ipv4Addr::new(192, 0, 2, 0), 24),   // documentation
+    (Ipv4Addr::new(192, 88, 99, 0), 24), // relays of 6to4
     (Ipv4Addr::new(192, 168, 0, 0), 16),
     (Ipv4Addr::new(198, 18, 0, 0), 15),   // benchmarks
     (Ipv4Addr::new(198, 51, 100, 0), 24), // documentation
@@ -210,7 +212,16 @@ mod tests {
         assert!(all.contains("255.255.255.255".parse().unwrap()));
         let all: Network = "::/0".parse().unwrap();
         assert!(all.contains("ffff::".parse().unwrap()));
-        for text in ["10.1.0.0", "10.1.0.1/16", "10.0.0.0/33", "::1/129", "a/8", "10.0.0.0/", "/8", "10.0.0.0/-1"] {
+        for text in [
+            "10.1.0.0",
+            "10.1.0.1/16",
+            "10.0.0.0/33",
+            "::1/129",
+            "a/8",
+            "10.0.0.0/",
+            "/8",
+            "10.0.0.0/-1",
+        ] {
             assert_eq!(text.parse::<Network>(), Err(NetworkError), "{text}");
         }
     }
@@ -222,9 +233,15 @@ mod tests {
             let (first, last) = (network.to_bits(), network.to_bits() | !mask_v4(*prefix));
             assert!(!is_public(Ipv4Addr::from_bits(first).into()), "{network}/{prefix}");
             assert!(!is_public(Ipv4Addr::from_bits(last).into()), "{network}/{prefix}");
-            assert!(is_public(Ipv4Addr::from_bits(last + 1).into()), "after {network}/{prefix}");
+            assert!(
+                is_public(Ipv4Addr::from_bits(last + 1).into()),
+                "after {network}/{prefix}"
+            );
             if first > 0 {
-                assert!(is_public(Ipv4Addr::from_bits(first - 1).into()), "before {network}/{prefix}");
+                assert!(
+                    is_public(Ipv4Addr::from_bits(first - 1).into()),
+                    "before {network}/{prefix}"
+                );
             }
         }
         for (network, prefix) in SPECIAL_V6 {
@@ -236,7 +253,14 @@ mod tests {
 
     #[test]
     fn public_addresses_are() {
-        for address in ["1.1.1.1", "8.8.8.8", "172.15.255.255", "172.32.0.0", "2606:4700::1111", "2a00:1450::1"] {
+        for address in [
+            "1.1.1.1",
+            "8.8.8.8",
+            "172.15.255.255",
+            "172.32.0.0",
+            "2606:4700::1111",
+            "2a00:1450::1",
+        ] {
             assert!(is_public(address.parse().unwrap()), "{address}");
         }
     }

@@ -22,7 +22,12 @@ pub(crate) struct Policy {
 impl From<&AssetsConfig> for Policy {
     fn from(config: &AssetsConfig) -> Self {
         Policy {
-            hosts: config.domains.values().flatten().map(ProviderDomain::to_string).collect(),
+            hosts: config
+                .domains
+                .values()
+                .flatten()
+                .map(ProviderDomain::to_string)
+                .collect(),
             ports: config.ports.iter().copied().collect(),
         }
     }
@@ -102,7 +107,10 @@ pub(crate) fn admit(text: &str, policy: &Policy) -> Result<Url, Refusal> {
     if !policy.hosts.contains(host) {
         return Err(Refusal::HostNotAllowed);
     }
-    if !url.port_or_known_default().is_some_and(|port| policy.ports.contains(&port)) {
+    if !url
+        .port_or_known_default()
+        .is_some_and(|port| policy.ports.contains(&port))
+    {
         return Err(Refusal::Port);
     }
     Ok(url)

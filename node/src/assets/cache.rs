@@ -268,7 +268,10 @@ mod tests {
         open.clear();
         assert_eq!(cache.taken().1, 0, "nothing stays reserved");
         let inner = cache.lock();
-        assert_eq!(inner.stored, inner.entries.values().map(|entry| entry.cost).sum::<usize>());
+        assert_eq!(
+            inner.stored,
+            inner.entries.values().map(|entry| entry.cost).sum::<usize>()
+        );
         assert_eq!(inner.order.len(), inner.entries.len());
     }
 
@@ -309,7 +312,14 @@ mod tests {
         assert_eq!(of(&["max-age=5"]), Some(Duration::from_secs(5)));
         assert_eq!(of(&["Max-Age=5", "s-maxage=7"]), Some(Duration::from_secs(7)));
         assert_eq!(of(&["max-age=5000"]), Some(TTL));
-        for none in ["no-store", "public, No-Cache", "private", "private=\"x\"", "max-age=0", "max-age=x"] {
+        for none in [
+            "no-store",
+            "public, No-Cache",
+            "private",
+            "private=\"x\"",
+            "max-age=0",
+            "max-age=x",
+        ] {
             assert_eq!(of(&[none]), None, "{none}");
         }
     }

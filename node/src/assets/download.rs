@@ -50,7 +50,9 @@ pub(super) struct Bounds {
 /// The body of `response`, also to `collector` when all of it has come.
 pub(super) fn from_response(response: Response, bounds: Bounds, collector: Option<Collector>) -> Body {
     let size_max = bounds.size_max;
-    carry(bounds, async move |sender| pull(response, size_max, collector, sender).await)
+    carry(bounds, async move |sender| {
+        pull(response, size_max, collector, sender).await
+    })
 }
 
 /// The same from memory.

@@ -164,7 +164,9 @@ impl Assets {
         key: &str,
         request: impl Future<Output = Result<Response, AssetError>>,
     ) -> Result<Asset, AssetError> {
-        let permit = Arc::clone(&self.places).try_acquire_owned().map_err(|_| AssetError::Busy)?;
+        let permit = Arc::clone(&self.places)
+            .try_acquire_owned()
+            .map_err(|_| AssetError::Busy)?;
         let deadline = Instant::now() + self.timeout;
         let bounds = Bounds {
             size_max: self.size_max,
@@ -178,12 +180,18 @@ impl Assets {
                 body: download::from_memory(body, bounds),
             });
         }
-        let response = timeout_at(deadline, request).await.unwrap_or(Err(AssetError::Timeout))?;
+        let response = timeout_at(deadline, request)
+            .await
+            .unwrap_or(Err(AssetError::Timeout))?;
         if response.status() != StatusCode::OK {
             return Err(AssetError::Status(response.status()));
         }
         let headers = response.headers();
-        if headers.get_all(CONTENT_ENCODING).iter().any(|coding| coding != "identity") {
+        if headers
+            .get_all(CONTENT_ENCODING)
+            .iter()
+            .any(|coding| coding != "identity")
+        {
             return Err(AssetError::Encoded);
         }
         let length = response.content_length();

@@ -226,11 +226,16 @@ impl Config {
     fn assets(&self, findings: &mut Findings) {
         let assets = &self.assets;
         if assets.is_offered() && assets.ca.is_none() {
-            let remedy = "name the roots of the asset servers' certificates, such as /etc/ssl/certs/ca-certificates.crt";
+            let remedy =
+                "name the roots of the asset servers' certificates, such as /etc/ssl/certs/ca-certificates.crt";
             findings.add("assets.ca", "none", remedy);
         }
         if assets.ports.is_empty() || assets.ports.contains(&0) {
-            findings.add("assets.ports", format!("{:?}", assets.ports), "write ports above 0, such as [443]");
+            findings.add(
+                "assets.ports",
+                format!("{:?}", assets.ports),
+                "write ports above 0, such as [443]",
+            );
         }
         // Larger assets than other things: they are streamed.
         findings.within("assets.size_max_bytes", assets.size_max_bytes, 1, 1 << 40);

@@ -147,11 +147,7 @@ async fn notify(
     Ok(StatusCode::CREATED)
 }
 
-async fn proxy_download(
-    State(hub): State<Arc<Hub>>,
-    Path(url): Path<String>,
-    uri: Uri,
-) -> Result<Response, Problem> {
+async fn proxy_download(State(hub): State<Arc<Hub>>, Path(url): Path<String>, uri: Uri) -> Result<Response, Problem> {
     encoded_whole(&uri)?;
     service::proxy_download::at_hub(&hub, &url).await
 }

@@ -233,7 +233,9 @@ async fn group_info(State(hub): State<Arc<Hub>>, Path(room): Path<String>, reque
 
 async fn proxy_download(State(hub): State<Arc<Hub>>, Path((host, url)): Path<(String, String)>, uri: Uri) -> Answer {
     encoded_whole(&uri)?;
-    let host = host.parse().map_err(|error: mimi_hub_proto::Error| Problem::malformed_path(&error))?;
+    let host = host
+        .parse()
+        .map_err(|error: mimi_hub_proto::Error| Problem::malformed_path(&error))?;
     service::proxy_download::for_gateway(&hub, &host, &url).await
 }
 

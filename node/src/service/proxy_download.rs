@@ -17,7 +17,7 @@ use crate::peer::{Endpoint, PeerError};
 pub(crate) async fn at_hub(hub: &Arc<Hub>, url: &str) -> Result<Response, Problem> {
     match hub.assets().fetch(url).await {
         Ok(asset) => Ok(response(asset)),
-        Err(error) => Err(problem(error)),
+        Err(error) => Err(problem(&error)),
     }
 }
 
@@ -32,7 +32,8 @@ pub(crate) async fn for_gateway(hub: &Arc<Hub>, host: &ProviderDomain, url: &str
     let request = hub.peers().get(ours, host, Endpoint::ProxyDownload, url);
     match hub.assets().relay(&key, request).await {
         Ok(asset) => Ok(response(asset)),
-        Err(AssetError::Status(status)) if status.is_client_error() => {
+        Err(error @ AssetError::Status(StatusCode::NOT_FOUND | StatusCode::GONE)) => Err(problem(&error)),
+        Err(AssetError::Status(status)) if status.is_client_error() || status == StatusCode::BAD_GATEWAY => {
             Err(Problem::peer_refused(host.as_str(), status))
         }
         Err(AssetError::Status(_)) => Err(Problem::peer_unavailable(host.as_str()).retry_after(RETRY_AFTER_S)),
@@ -43,7 +44,7 @@ pub(crate) async fn for_gateway(hub: &Arc<Hub>, host: &ProviderDomain, url: &str
             tracing::info!(%host, %error, "a hub gave no answer");
             Err(Problem::peer_unavailable(host.as_str()).retry_after(RETRY_AFTER_S))
         }
-        Err(error) => Err(problem(error)),
+        Err(error) => Err(problem(&error)),
     }
 }
 
@@ -58,13 +59,12 @@ fn response(asset: Asset) -> Response {
 }
 
 /// "The hub can reject `proxyDownload` requests by replying with standard HTTP error codes."
-#[expect(clippy::needless_pass_by_value, reason = "the error ends here")]
-fn problem(error: AssetError) -> Problem {
+fn problem(error: &AssetError) -> Problem {
     tracing::debug!(%error, "no asset");
     let detail = error.to_string();
     let new = |status, slug, title| Problem::new(status, slug, title, detail.clone());
     let bad_gateway = |slug| new(StatusCode::BAD_GATEWAY, slug, "The asset cannot be had");
-    match error {
+    match *error {
         AssetError::Refused(refusal) if refusal.is_forbidden() => {
             new(StatusCode::FORBIDDEN, "asset-not-allowed", "This URL is not fetched")
         }
