@@ -12,6 +12,7 @@
 //!
 //! Nothing secret is in a `Config`: private keys are named by path, and read by [`crate::tls`] alone.
 
+mod assets;
 pub mod check;
 mod error;
 mod load;
@@ -30,6 +31,7 @@ use std::{
 use mimi_hub_proto::uri::ProviderDomain;
 use serde::{Deserialize, Serialize};
 
+pub use assets::AssetsConfig;
 pub use error::{ConfigError, Finding};
 
 /// The whole configuration; one field per section of the file.
@@ -69,6 +71,9 @@ pub struct Config {
     /// `[discovery]`
     #[serde(default)]
     pub discovery: DiscoveryConfig,
+    /// `[assets]`
+    #[serde(default)]
+    pub assets: AssetsConfig,
     /// `[log]`
     #[serde(default)]
     pub log: LogConfig,

@@ -10,6 +10,7 @@ use mimi_hub_proto::uri::{ProviderDomain, RoomUri, UserUri};
 use tokio::runtime::Handle;
 
 use crate::actor::{AskError, Registry, Reply};
+use crate::assets::Assets;
 use crate::command::RequestHash;
 use crate::config::Config;
 use crate::delivery::Delivery;
@@ -32,6 +33,7 @@ pub(crate) struct Hub {
     /// The way to the other nodes, if there are any.
     network: Option<Arc<ClusterNetwork>>,
     peers: PeerClient,
+    assets: Assets,
     runtime: Handle,
     rooms: Registry<HostedRoom>,
     followed: Registry<FollowedRoom>,
@@ -48,6 +50,7 @@ impl Hub {
         cluster: Cluster,
         network: Option<Arc<ClusterNetwork>>,
         peers: PeerClient,
+        assets: Assets,
         arbiters: &[ArbiterHandle],
     ) -> Arc<Self> {
         Arc::new(Hub {
@@ -55,6 +58,7 @@ impl Hub {
             cluster,
             network,
             peers,
+            assets,
             runtime: Handle::current(),
             rooms: Registry::new(arbiters.to_vec()),
             followed: Registry::new(arbiters.to_vec()),
@@ -99,6 +103,10 @@ impl Hub {
 
     pub(crate) fn peers(&self) -> &PeerClient {
         &self.peers
+    }
+
+    pub(crate) fn assets(&self) -> &Assets {
+        &self.assets
     }
 
     /// The runtime on which requests are served; actors have threads of their own.

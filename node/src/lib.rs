@@ -6,6 +6,7 @@
 //! applies it on every replica, the actor replies, and `delivery` sends the event on.
 
 mod actor;
+pub mod assets;
 pub mod cli;
 mod clock;
 pub mod command;

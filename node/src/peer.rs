@@ -35,7 +35,8 @@ use reqwest::Response;
 use tokio::time::timeout;
 use url::Url;
 
-pub(crate) use error::PeerError;
+pub(crate) use error::{PeerError, causes};
+pub(crate) use http_client::dialer;
 
 use crate::{config::Config, error::NodeError, tls::Tls};
 use directory::{Directories, Found, Freshness, REFRESH_INTERVAL};
@@ -56,6 +57,8 @@ pub(crate) enum Endpoint {
     ReportAbuse,
     /// `/requestConsent/{targetUser}`
     RequestConsent,
+    /// `/proxyDownload/{downloadUrl}`
+    ProxyDownload,
     /// `/submitMessage/{roomId}`
     SubmitMessage,
     /// `/update/{roomId}`
@@ -139,6 +142,25 @@ impl PeerClient {
             .unwrap_or(Err(PeerError::Timeout))
     }
 
+    /// Asks the endpoint of provider `to` on behalf of `our_domain`, with `parameter` in the place of the URL's variable. The
+    /// answer's body is not read yet; neither it nor the time is bounded here.
+    ///
+    /// # Errors
+    /// There was no answer; an answer of any status is `Ok`.
+    pub(crate) async fn get(
+        &self,
+        our_domain: &ProviderDomain,
+        to: &ProviderDomain,
+        endpoint: Endpoint,
+        parameter: &str,
+    ) -> Result<Response, PeerError> {
+        let found = self.directory(our_domain, to).await?;
+        let url = endpoint.url(&found.directory, parameter)?;
+        let (client, url) = self.0.clients.route(to, url)?;
+        let request = client.get(url).header(FROM, format!("mimi@{our_domain}"));
+        request.send().await.map_err(|error| PeerError::from_http(&error))
+    }
+
     async fn post_untimed(
         &self,
         our_domain: &ProviderDomain,
@@ -201,13 +223,14 @@ impl PeerClient {
 }
 
 impl Endpoint {
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 10] = [
         Self::GroupInfo,
         Self::IdentifierQuery,
         Self::KeyMaterial,
         Self::Notify,
         Self::ReportAbuse,
         Self::RequestConsent,
+        Self::ProxyDownload,
         Self::SubmitMessage,
         Self::Update,
         Self::UpdateConsent,
@@ -236,6 +259,7 @@ impl Endpoint {
             Self::SubmitMessage => Some(&directory.submit_message),
             Self::Update => Some(&directory.update),
             Self::UpdateConsent => directory.update_consent.as_ref(),
+            Self::ProxyDownload => directory.proxy_download.as_ref(),
         }
     }
 }

@@ -19,6 +19,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tracing::{error, info};
 
+use crate::assets::Assets;
 use crate::config::{Config, NodeConfig};
 use crate::error::NodeError;
 use crate::forward::Answering;
@@ -146,7 +147,16 @@ pub async fn run(config: Config, sockets: Sockets, shutdown: impl Future<Output 
     };
     let actors = Actors::start().await?;
     let peers = PeerClient::new(&config, Arc::clone(&federation_tls))?;
-    let hub = Hub::new(config, keys, cluster.clone(), network.clone(), peers, &actors.arbiters);
+    let assets = Assets::new(&config)?;
+    let hub = Hub::new(
+        config,
+        keys,
+        cluster.clone(),
+        network.clone(),
+        peers,
+        assets,
+        &actors.arbiters,
+    );
     answering.with(&hub);
     let listening = tokio::spawn(listen_to_machine(Arc::clone(&hub), notices));
     let mut watching = JoinSet::new();

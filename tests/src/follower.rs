@@ -227,7 +227,7 @@ impl Drop for Follower {
     }
 }
 
-async fn serve(socket: TcpListener, tls: TlsAcceptor, router: Router) {
+pub(crate) async fn serve(socket: TcpListener, tls: TlsAcceptor, router: Router) {
     let mut connections = JoinSet::new();
     while let Ok((stream, _)) = socket.accept().await {
         let (tls, service) = (tls.clone(), TowerToHyperService::new(router.clone()));

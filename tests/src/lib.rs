@@ -21,6 +21,7 @@
     reason = "a failure of the harness is the failure of the test that uses it"
 )]
 
+pub mod assets;
 mod follower;
 mod forger;
 mod http;

@@ -37,6 +37,11 @@ pub fn check(config: &Config) -> Vec<Finding> {
             findings.push(finding(key, path, error.to_string()));
         }
     }
+    if let Some(ca) = &config.assets.ca
+        && let Err(error) = read_roots(ca)
+    {
+        findings.push(finding("assets.ca", ca, error.to_string()));
+    }
     if let Some(admin) = &config.admin {
         identity(&mut findings, "admin", &admin.certificate, &admin.private_key, &[]);
         if let Err(error) = read_roots(&admin.client_ca) {

@@ -108,6 +108,9 @@ fn anchor_paths(config: &mut Config, folder: &Path) {
             *path = folder.join(&*path);
         }
     }
+    if let Some(ca) = &mut config.assets.ca {
+        *ca = folder.join(&*ca);
+    }
     let paths: [&mut PathBuf; 7] = [
         &mut config.hub.data_dir,
         &mut config.federation.certificate,

@@ -72,6 +72,10 @@ fn every_section_can_be_written() {
         [discovery]
         search = [\"handle\", \"oidcStdClaim\"]
         partial_chars_min = 7
+        [assets]
+        domains = {{ \"c.example\" = [\"assets.c.example\"] }}
+        ca = \"web-ca.pem\"
+        allow_private = [\"10.1.0.0/16\"]
         [log]
         format = \"json\"
         filter = \"warn,mimi_hub::peer=debug\""
@@ -90,6 +94,8 @@ fn every_section_can_be_written() {
     assert!(config.consent.shared_room && config.consent.tell_unknown);
     assert_eq!(config.discovery.search, [SearchBy::Handle, SearchBy::OidcStdClaim]);
     assert_eq!(config.discovery.partial_chars_min, 7);
+    assert!(config.assets.is_offered());
+    assert!(config.assets.allow_private[0].contains("10.1.2.3".parse().unwrap()));
     assert_eq!(
         (config.consent.default, config.log.format),
         (ConsentDefault::Deny, LogFormat::Json)
@@ -239,6 +245,16 @@ fn a_value_that_breaks_a_rule_is_named_with_its_remedy() {
             "0",
             "retention.events_max_per_room = 0: set",
         ),
+        (
+            "ASSETS__DOMAINS",
+            r#"{"c.example"=["assets.c.example"]}"#,
+            "assets.ca = none: name the roots",
+        ),
+        ("ASSETS__PORTS", "[]", "assets.ports = []: write ports"),
+        ("ASSETS__SIZE_MAX_BYTES", "0", "assets.size_max_bytes = 0: set"),
+        ("ASSETS__TIMEOUT_MS", "0", "assets.timeout_ms = 0: set"),
+        ("ASSETS__IN_FLIGHT_MAX", "0", "assets.in_flight_max = 0: set"),
+        ("ASSETS__ALLOW_PRIVATE", r#"["10.0.0.1/8"]"#, "no bits set after it"),
         ("LOG__FILTER", "mimi_hub=loud", "log.filter = mimi_hub=loud: "),
     ] {
         let error = refusal(&[(&format!("MIMI_HUB__{name}"), value)]);

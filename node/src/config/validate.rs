@@ -54,6 +54,7 @@ impl Config {
         self.peers(&mut findings);
         self.limits(&mut findings);
         self.rooms_and_delivery(&mut findings);
+        self.assets(&mut findings);
         if let Err(error) = EnvFilter::builder().parse(&self.log.filter) {
             findings.add(
                 "log.filter",
@@ -224,6 +225,28 @@ impl Config {
             1,
             COUNT_MAX,
         );
+    }
+
+    fn assets(&self, findings: &mut Findings) {
+        let assets = &self.assets;
+        if assets.is_offered() && assets.ca.is_none() {
+            let remedy =
+                "name the roots of the asset servers' certificates, such as /etc/ssl/certs/ca-certificates.crt";
+            findings.add("assets.ca", "none", remedy);
+        }
+        if assets.ports.is_empty() || assets.ports.contains(&0) {
+            findings.add(
+                "assets.ports",
+                format!("{:?}", assets.ports),
+                "write ports above 0, such as [443]",
+            );
+        }
+        // Larger assets than other things: they are streamed.
+        findings.within("assets.size_max_bytes", assets.size_max_bytes, 1, 1 << 40);
+        findings.within("assets.timeout_ms", assets.timeout_ms, 1, 3_600_000);
+        findings.within("assets.in_flight_max", wide(assets.in_flight_max), 1, 1_000_000);
+        findings.within("assets.cache_bytes_max", wide(assets.cache_bytes_max), 0, 1 << 40);
+        findings.within("assets.cache_ttl_ms", assets.cache_ttl_ms, 0, DURATION_MS_MAX);
     }
 }
 

@@ -8,7 +8,7 @@ use axum::middleware;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use bytes::Bytes;
-use http::{StatusCode, header::CONTENT_TYPE};
+use http::{StatusCode, Uri, header::CONTENT_TYPE};
 use mimi_hub_proto::uri::{ProviderDomain, RoomUri, UserUri};
 use mimi_hub_proto::{Directory, UrlTemplate, WELL_KNOWN_DIRECTORY};
 
@@ -35,6 +35,7 @@ pub(crate) fn router(hub: &Arc<Hub>) -> Result<Router, NodeError> {
         .route("/v1/requestConsent/{*target}", post(request_consent))
         .route("/v1/updateConsent/{*requester}", post(update_consent))
         .route("/v1/reportAbuse/{*room}", post(report_abuse))
+        .route("/v1/proxyDownload/{url}", get(proxy_download))
         .merge(queries(hub));
     // The directory's URLs begin with `public_url`, whose path, if it has one, is ours too.
     let path = public_path(hub.config());
@@ -91,7 +92,10 @@ fn directory(config: &Config) -> Result<Directory, NodeError> {
         update_consent: Some(template("updateConsent", "requesterUser")?),
         identifier_query: Some(template("identifierQuery", "domain")?),
         report_abuse: Some(template("reportAbuse", "roomId")?),
-        proxy_download: None,
+        proxy_download: match config.assets.is_offered() {
+            true => Some(template("proxyDownload", "downloadUrl")?),
+            false => None,
+        },
     })
 }
 
@@ -200,6 +204,21 @@ async fn identifier_query(
     Ok(mimi(
         service::identifier_query::at_provider(&hub, &domain, &body).await?,
     ))
+}
+
+async fn proxy_download(State(hub): State<Arc<Hub>>, Path(url): Path<String>, uri: Uri) -> Result<Response, Problem> {
+    encoded_whole(&uri)?;
+    service::proxy_download::at_hub(&hub, &url).await
+}
+
+/// Refuses a request whose URL of an asset was not encoded, so that a part of it has become the request's own query.
+pub(super) fn encoded_whole(uri: &Uri) -> Result<(), Problem> {
+    match uri.query() {
+        None => Ok(()),
+        Some(_) => Err(Problem::malformed_path(
+            &"the asset's URL is one percent-encoded segment, with nothing after it",
+        )),
+    }
 }
 
 /// An answer of the type `application/mimi`.

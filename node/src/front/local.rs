@@ -11,14 +11,14 @@ use axum::routing::{delete, get, post, put};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use http::{HeaderMap, StatusCode, header::CONTENT_TYPE};
+use http::{HeaderMap, StatusCode, Uri, header::CONTENT_TYPE};
 use mimi_hub_proto::mls::CipherSuite;
 use mimi_hub_proto::uri::{ClientUri, ProviderDomain, RoomUri, UserUri};
 use openmls_traits::types::SignatureScheme;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use super::federation::mimi;
+use super::federation::{encoded_whole, mimi};
 use super::problem::Problem;
 use super::{body, drain, moderation, people};
 use crate::hub::Hub;
@@ -58,6 +58,7 @@ pub(crate) fn router(hub: &Arc<Hub>) -> Router {
         .route("/groupInfo/{room}", post(group_info))
         .merge(people::routes())
         .merge(moderation::routes())
+        .route("/proxyDownload/{hub}/{url}", get(proxy_download))
         .layer(middleware::from_fn_with_state(
             hub.config().limits.request_timeout(),
             super::time_limit,
@@ -279,6 +280,14 @@ async fn group_info(State(hub): State<Arc<Hub>>, Path(room): Path<String>, reque
     let (user, room) = (speaking_for(&hub, request.headers())?, uri::<RoomUri>(&room)?);
     let body = mimi_body(&hub, request).await?;
     Ok(mimi(service::group_info::for_user(&hub, &user, &room, body).await?))
+}
+
+async fn proxy_download(State(hub): State<Arc<Hub>>, Path((host, url)): Path<(String, String)>, uri: Uri) -> Answer {
+    encoded_whole(&uri)?;
+    let host = host
+        .parse()
+        .map_err(|error: mimi_hub_proto::Error| Problem::malformed_path(&error))?;
+    service::proxy_download::for_gateway(&hub, &host, &url).await
 }
 
 #[derive(Deserialize)]

@@ -55,7 +55,7 @@ pub(crate) enum PeerError {
 }
 
 impl PeerError {
-    pub(super) fn from_http(error: &reqwest::Error) -> Self {
+    pub(crate) fn from_http(error: &reqwest::Error) -> Self {
         if let Some(tls) = tls_cause(error) {
             return Self::Tls {
                 reason: tls.to_string(),
@@ -77,7 +77,8 @@ impl PeerError {
     }
 }
 
-fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+/// An error and what is behind it, from the outside in.
+pub(crate) fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
     std::iter::successors(Some(error), |&error| {
         // The error inside an `io::Error` is not among its sources, only that one's source is.
         let inside = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);

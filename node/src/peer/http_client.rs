@@ -64,18 +64,7 @@ type Overrides = HashMap<String, Vec<(String, u16)>>;
 
 impl HttpClients {
     pub(super) fn new(config: &Config, tls: Arc<Tls>) -> Result<Self, reqwest::Error> {
-        let overrides: Overrides = config
-            .peers
-            .iter()
-            .filter_map(|(name, peer)| {
-                let dialled = peer
-                    .hosts_and_ports()?
-                    .into_iter()
-                    .map(|(host, port)| (host.to_owned(), port));
-                Some((name.to_string(), dialled.collect()))
-            })
-            .collect();
-        let overrides = Arc::new(overrides);
+        let overrides = overrides(config);
         let built = Mutex::new(Built::new(tls.current(), &overrides)?);
         Ok(Self { tls, overrides, built })
     }
@@ -114,6 +103,25 @@ impl HttpClients {
         built.detours.insert(detour, client.clone(), Instant::now());
         Ok(client)
     }
+}
+
+fn overrides(config: &Config) -> Arc<Overrides> {
+    let overrides = config.peers.iter().filter_map(|(name, peer)| {
+        let dialled = peer
+            .hosts_and_ports()?
+            .into_iter()
+            .map(|(host, port)| (host.to_owned(), port));
+        Some((name.to_string(), dialled.collect()))
+    });
+    Arc::new(overrides.collect())
+}
+
+/// The resolver of names that are no provider's: what `[peers]` says of them, then the system.
+pub(crate) fn dialer(config: &Config) -> Arc<dyn Resolve> {
+    Arc::new(Dialer {
+        overrides: overrides(config),
+        dial_instead: None,
+    })
 }
 
 impl Built {

@@ -11,6 +11,7 @@ pub(crate) mod key_material;
 pub(crate) mod moderation;
 pub(crate) mod notify;
 mod problems;
+pub(crate) mod proxy_download;
 pub(crate) mod report_abuse;
 pub(crate) mod rooms;
 pub(crate) mod scan;

@@ -8,6 +8,7 @@ use mimi_hub_cluster::{
 };
 use mimi_hub_storage::{ClusterId, MemoryLog, MemoryStore};
 
+use crate::assets::Assets;
 use crate::config::Config;
 use crate::hub::Hub;
 use crate::machine::Machine;
@@ -53,7 +54,8 @@ impl TestHub {
             .await
             .unwrap();
         let keys = HubKeys::ephemeral(config.primary_domain()).unwrap();
-        let hub = Hub::new(config.clone(), keys, cluster, None, peers(&config), arbiters());
+        let assets = Assets::new(&config).unwrap();
+        let hub = Hub::new(config.clone(), keys, cluster, None, peers(&config), assets, arbiters());
         TestHub {
             hub,
             gate,

@@ -7,6 +7,7 @@
     reason = "helpers of tests are tests: a failure of theirs is the failure of the test"
 )]
 
+mod assets;
 mod bodies;
 mod chaos;
 mod cluster;
