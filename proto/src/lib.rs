@@ -2,7 +2,8 @@
 //!
 //! Owns what every other crate must agree on byte for byte: identifiers, the TLS-presentation structs of the
 //! endpoints, the application components of a room, the verbatim MLS objects a hub forwards, MIMI content, and the
-//! decision who may do what in a room. Knows no IO, clock, randomness, async or storage, and does no cryptography.
+//! decision who may do what in a room. Knows no IO, clock, randomness, async or storage, and does no cryptography: where a
+//! rule needs some, the caller brings it ([`Crypto`]).
 //!
 //! Invariants that hold for everything decoded here: no length prefix allocates more than the octets that are
 //! present; trailing octets, unknown enum values and non-minimal prefixes are errors; decoding never recurses without
@@ -11,10 +12,12 @@
 //! Where the drafts leave a choice, `SPEC_NOTES.md` says which one this crate makes, and why.
 
 mod abuse_report;
+pub mod associated_parties;
 pub mod components;
 mod consent;
 pub mod content;
 mod credential;
+mod crypto;
 mod directory;
 mod error;
 mod franking;
@@ -34,6 +37,7 @@ pub mod uri;
 pub use abuse_report::{AbuseReport, AbuseType, AbusiveMessage, MAX_ABUSE_NOTE_LEN, MAX_ABUSIVE_MESSAGES};
 pub use consent::{ConsentChange, ConsentEntry, ConsentOperation, ConsentScope};
 pub use credential::ClientIdentity;
+pub use crypto::{Crypto, CryptoFailed};
 pub use directory::{Directory, UrlTemplate, WELL_KNOWN_DIRECTORY};
 pub use error::{Error, UriFault};
 pub use franking::{Frank, FrankAad, FrankingAgentData, FrankingIntegrityTbs, SERVER_FRANK_LEN, ServerFrankingContext};

@@ -38,6 +38,10 @@ pub const SAFE_AAD: ComponentId = 0x0002;
 pub const CONTENT_MEDIA_TYPES: ComponentId = 0x0003;
 /// `last_resort_key_package`: marks a KeyPackage that may be used more than once; without data.
 pub const LAST_RESORT_KEY_PACKAGE: ComponentId = 0x0004;
+/// `associated_parties`: an [`crate::associated_parties::AssociatedParties`].
+pub const ASSOCIATED_PARTIES: ComponentId = 0x0007;
+/// `external_receivers`: an [`crate::mls::ExternalReceivers`].
+pub const EXTERNAL_RECEIVERS: ComponentId = 0x0008;
 /// `frank_aad`: a [`crate::FrankAad`] in a Safe AAD.
 pub const FRANK_AAD: ComponentId = 0x0020;
 /// `franking_agent`: a [`crate::FrankingAgentData`].

@@ -120,6 +120,8 @@ tls_enum! {
         GroupInfo = 4,
         /// `mls_key_package`.
         KeyPackage = 5,
+        /// `mls_semiprivate_message` (draft-mahy-mls-semiprivatemessage). Not assigned yet: a value for private use.
+        SemiPrivateMessage = 0xf0a0,
     }
 }
 

@@ -21,6 +21,7 @@ mod private_message;
 mod proposal;
 mod public_message;
 mod ratchet_tree;
+mod semi_private;
 mod small;
 mod verbatim;
 mod welcome;
@@ -38,6 +39,10 @@ pub use private_message::PrivateMessage;
 pub use proposal::{Proposal, ProposalContent, ReInit};
 pub use public_message::{FramedContent, PublicMessage, Sender};
 pub use ratchet_tree::RatchetTree;
+pub use semi_private::{
+    ExternalReceiver, ExternalReceivers, KeyForExternalReceiver, PerMessageKeyAndNonces, SemiPrivateError,
+    SemiPrivateMessage, SemiPrivateMessageContext,
+};
 pub use small::{
     Capabilities, Credential, CredentialRef, ExternalSender, HpkeCiphertext, HpkePublicKey, KeyPackageRef, ProposalRef,
     RequiredCapabilities, SignaturePublicKey,

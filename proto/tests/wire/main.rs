@@ -7,6 +7,7 @@
 )]
 
 mod arbitrary;
+mod crypto;
 mod golden;
 mod hostile;
 mod mls_bytes;

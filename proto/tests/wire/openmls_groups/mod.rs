@@ -20,6 +20,7 @@ use openmls::prelude::{
 use openmls_rust_crypto::OpenMlsRustCrypto;
 use openmls_traits::signatures::Signer as _;
 
+mod outside;
 mod room;
 
 use room::{Client, Room, SUITE, ada_alone, capabilities, received, welcome_in};
