@@ -10,8 +10,10 @@ use mimi_hub_proto::components::UserRolePair;
 use mimi_hub_proto::mls::{CipherSuite, ExtensionType, MlsMessage};
 use mimi_hub_proto::tls::{decode_exact, encode};
 use mimi_hub_proto::uri::{RoomUri, UserUri};
-use mimi_hub_proto::{SubmitMessageRequest, SubmitMessageResponse, UpdateOutcome, UpdateRoomResponse};
-use mimi_hub_tests::{Forger, client, tamper::CommitParts, user};
+use mimi_hub_proto::{
+    HandshakeBundle, SubmitMessageRequest, SubmitMessageResponse, UpdateOutcome, UpdateRequest, UpdateRoomResponse,
+};
+use mimi_hub_tests::{Forger, client, user};
 
 use crate::ledger::{Call, Ledger, Record, send};
 use mimi_hub_ops::Rng;
@@ -171,8 +173,10 @@ impl Worker {
         let answer = send(&self.gateway, &call, &self.user(), body.clone()).await.unwrap();
         let response: UpdateRoomResponse = decode_exact(&answer).unwrap();
         if let UpdateOutcome::Success { accepted_timestamp } = response.outcome {
-            let commit = encode(&CommitParts::of(&body).commit);
-            self.enter(call, body, &answer, Some((commit, accepted_timestamp)), true);
+            let HandshakeBundle::Commit { commit, .. } = decode_exact::<UpdateRequest>(&body).unwrap().bundle else {
+                panic!("an update that is no Commit");
+            };
+            self.enter(call, body, &answer, Some((encode(&commit), accepted_timestamp)), true);
         }
         self.state.update_answered(&self.room, &answer).unwrap()
     }
