@@ -5,9 +5,11 @@ use std::hint::black_box;
 
 use libfuzzer_sys::fuzz_target;
 use mimi_hub_fuzz::{bounded, exact, seen};
+use mimi_hub_proto::associated_parties::AssociatedParties;
 use mimi_hub_proto::mls::{
-    Capabilities, Commit, Credential, ExternalSender, FramedContent, GroupInfo, HpkeCiphertext, KeyPackage, LeafNode,
-    MlsMessage, Proposal, ProposalOrRef, PublicMessage, RatchetTree, RequiredCapabilities, Welcome,
+    Capabilities, Commit, Credential, ExternalReceivers, ExternalSender, FramedContent, GroupInfo, HpkeCiphertext,
+    KeyPackage, LeafNode, MlsMessage, PerMessageKeyAndNonces, Proposal, ProposalOrRef, PublicMessage, RatchetTree,
+    RequiredCapabilities, SemiPrivateMessage, Welcome,
 };
 
 fn leaf_node(leaf: LeafNode<'_>) {
@@ -96,9 +98,13 @@ fn welcome(welcome: &Welcome) {
 }
 
 fuzz_target!(|octets: &[u8]| {
+    exact::<AssociatedParties>(octets);
     exact::<Capabilities>(octets);
     exact::<Credential>(octets);
+    exact::<ExternalReceivers>(octets);
     exact::<ExternalSender>(octets);
+    exact::<PerMessageKeyAndNonces>(octets);
+    exact::<SemiPrivateMessage>(octets);
     exact::<HpkeCiphertext>(octets);
     exact::<RequiredCapabilities>(octets);
     if let Some(object) = exact::<GroupInfo>(octets) {
@@ -123,6 +129,10 @@ fuzz_target!(|octets: &[u8]| {
         Some(MlsMessage::Welcome(object)) => welcome(&object),
         Some(MlsMessage::GroupInfo(object)) => group_info(&object),
         Some(MlsMessage::KeyPackage(object)) => key_package(&object),
+        Some(MlsMessage::SemiPrivateMessage(message)) => {
+            black_box((message.group_id(), message.epoch(), message.content_type()));
+            black_box((message.authenticated_data(), message.keys_for_external_receivers()));
+        }
         None => {}
     }
 });

@@ -21,10 +21,14 @@ use crate::crypto::Provider;
 
 const OURS: CipherSuite = CipherSuite::MLS_128_DHKEMX25519_AES128GCM_SHA256_ED25519;
 
-fn group_info(group: &MlsGroup, client: &Client) -> mls::GroupInfo {
-    let message = group
+fn export(group: &MlsGroup, client: &Client) -> openmls::prelude::MlsMessageOut {
+    group
         .export_group_info(client.provider.crypto(), &client.signer, false)
-        .unwrap();
+        .unwrap()
+}
+
+fn group_info(group: &MlsGroup, client: &Client) -> mls::GroupInfo {
+    let message = export(group, client);
     match ours(&message) {
         MlsMessage::GroupInfo(group_info) => group_info,
         other => panic!("{other:?}"),
@@ -276,27 +280,42 @@ fn semi_private_no_endpoint_takes_one() {
 
 #[test]
 fn semi_private_openmls_does_not_know_the_wire_format() {
-    use openmls::prelude::MlsMessageIn;
+    use openmls::group::PublicProcessMessageError;
     use openmls::prelude::tls_codec::Deserialize as _;
+    use openmls::prelude::{MlsMessageBodyIn, MlsMessageIn, ProposalStore, PublicGroup, ValidationError};
+    use openmls_rust_crypto::OpenMlsRustCrypto;
     let octets = encode(&MlsMessage::SemiPrivateMessage(
         decode_exact(&Sent::new().octets()).unwrap(),
     ));
     assert!(MlsMessageIn::tls_deserialize_exact(octets).is_err());
 
-    // Nor does it take the content as a PublicMessage: what is signed names the wire format.
+    // Nor does its PublicGroup take the content as a PublicMessage, whose membership tag it does not look at: what is signed
+    // names the wire format. The same proposal, signed as a PublicMessage, is taken.
     let mut sent = Sent::new();
-    let opened = sent.open(&sent.octets()).unwrap();
-    let octets = encode(&MlsMessage::PublicMessage(opened));
-    let message = MlsMessageIn::tls_deserialize_exact(octets)
-        .unwrap()
-        .try_into_protocol_message()
+    let MlsMessageBodyIn::GroupInfo(info) = received(&export(&sent.room.bob_group, &sent.room.bob)) else {
+        panic!("not a GroupInfo")
+    };
+    let provider = OpenMlsRustCrypto::default();
+    let tree = sent.room.bob_group.export_ratchet_tree().into();
+    let store = ProposalStore::new();
+    let (group, _) = PublicGroup::from_external(provider.crypto(), provider.storage(), tree, info, store).unwrap();
+    let (proper, _) = sent
+        .room
+        .bob_group
+        .propose_remove_member(&sent.room.bob.provider, &sent.room.bob.signer, LeafNodeIndex::new(0))
         .unwrap();
-    assert!(
-        sent.room
-            .ada_group
-            .process_message(&sent.room.ada.provider, message)
-            .is_err()
-    );
+    let process = |octets: Vec<u8>| {
+        let message = MlsMessageIn::tls_deserialize_exact(octets)
+            .unwrap()
+            .try_into_protocol_message()
+            .unwrap();
+        group.process_message(provider.crypto(), message)
+    };
+    process(proper.to_bytes().unwrap()).unwrap();
+    let opened = sent.open(&sent.octets()).unwrap();
+    let refused = process(encode(&MlsMessage::PublicMessage(opened))).unwrap_err();
+    let expected = PublicProcessMessageError::ValidationError(ValidationError::InvalidSignature);
+    assert_eq!(refused, expected);
 }
 
 #[test]
