@@ -123,6 +123,13 @@ impl Hub {
 
     /// Reads at the node that leads the shard.
     pub(crate) async fn readable(self: &Arc<Self>, read: &ShardRead) -> Result<Vec<Readable>, AskError> {
+        // Pages of a stream are large: where they are here, they are not laid out and read again.
+        if matches!(self.cluster().leadership(read.shard()), Leadership::Leader { .. }) {
+            let answer = events::readable(self, read).await;
+            if !matches!(answer, Err(AskError::Unavailable)) {
+                return answer;
+            }
+        }
         self.at_leader(read.shard(), &Asked::Read(read.clone())).await
     }
 

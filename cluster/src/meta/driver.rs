@@ -36,6 +36,8 @@ impl Driver {
     /// Runs until the cluster's last handle is gone.
     pub(crate) async fn run(self) {
         let mut seen = 0;
+        // The last state that everything is placed well by.
+        let mut placed = None;
         loop {
             tokio::time::sleep(TURN).await;
             let Some(cluster) = self.cluster.upgrade() else { return };
@@ -44,7 +46,7 @@ impl Driver {
                 seen = state.version;
             }
             if cluster.leads_meta()
-                && let Some(command) = self.decide(&cluster, &state)
+                && let Some(command) = self.decide(&cluster, &state, &mut placed)
             {
                 tracing::info!(?command, "the meta group");
                 match tokio::time::timeout(OUTCOME, cluster.change_meta(&command)).await {
@@ -75,7 +77,7 @@ impl Driver {
     }
 
     /// The next thing that the leader of the meta group says.
-    fn decide(&self, cluster: &Cluster, state: &MetaState) -> Option<MetaCommand> {
+    fn decide(&self, cluster: &Cluster, state: &MetaState, placed: &mut Option<u64>) -> Option<MetaCommand> {
         let me = cluster.node();
         if !state.is_founded() {
             return Some(self.found(cluster));
@@ -90,31 +92,14 @@ impl Driver {
                 _ => {}
             }
         }
-        // A node that has just joined has to be there before anything is moved to it.
-        let mut candidates = state.candidates();
-        candidates.retain(|id, _| *id == me || state.nodes[id].format > 0 || holds(state, *id));
-        if candidates.len() < state.replicas as usize {
-            // With nowhere else to put them, the replicas of a node that is away stay its own.
-            let away = state
-                .present()
-                .filter(|(id, node)| node.standing == Standing::Away && holds(state, *id));
-            candidates.extend(away.map(|(id, node)| {
-                let zone = node.zone.clone();
-                (id, Candidate { zone })
-            }));
-        }
-        if !candidates.is_empty() {
-            let places = place(&candidates, state.replicas as usize, &state.places);
-            let changed = (0_u32..)
-                .zip(places)
-                .filter(|(shard, place)| state.place(ShardId(*shard)) != place.as_slice());
-            let places: BTreeMap<_, _> = changed.collect();
-            if !places.is_empty() {
+        if *placed != Some(state.version) {
+            if let Some(places) = better_places(state, me) {
                 return Some(MetaCommand::Place {
                     against: state.version,
                     places,
                 });
             }
+            *placed = Some(state.version);
         }
         let understood = state.present().map(|(_, node)| node.format).min().unwrap_or_default();
         (understood > state.format).then_some(MetaCommand::Raise { format: understood })
@@ -176,6 +161,32 @@ impl Driver {
             }
         }
     }
+}
+
+/// The places that should be others, for the leader `me` of the meta group. They follow from the state alone.
+fn better_places(state: &MetaState, me: NodeId) -> Option<BTreeMap<u32, Vec<NodeId>>> {
+    // A node that has just joined has to be there before anything is moved to it.
+    let mut candidates = state.candidates();
+    candidates.retain(|id, _| *id == me || state.nodes[id].format > 0 || holds(state, *id));
+    if candidates.len() < state.replicas as usize {
+        // With nowhere else to put them, the replicas of a node that is away stay its own.
+        let away = state
+            .present()
+            .filter(|(id, node)| node.standing == Standing::Away && holds(state, *id));
+        candidates.extend(away.map(|(id, node)| {
+            let zone = node.zone.clone();
+            (id, Candidate { zone })
+        }));
+    }
+    if candidates.is_empty() {
+        return None;
+    }
+    let places = place(&candidates, state.replicas as usize, &state.places);
+    let changed = (0_u32..)
+        .zip(places)
+        .filter(|(shard, place)| state.place(ShardId(*shard)) != place.as_slice());
+    let places: BTreeMap<_, _> = changed.collect();
+    (!places.is_empty()).then_some(places)
 }
 
 fn holds(state: &MetaState, node: NodeId) -> bool {

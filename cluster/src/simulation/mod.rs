@@ -28,7 +28,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use mimi_hub_storage::{Direction, FaultPlan, KeyRange, MemoryLog, MemoryStore, StateStore};
+use mimi_hub_storage::{FaultPlan, MemoryLog, MemoryStore, StateStore};
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 use sha2::{Digest, Sha256};
@@ -39,12 +39,12 @@ use crate::config::NodeId;
 use crate::core::Input;
 use crate::entry;
 use crate::error::ProposeError;
-use crate::keys;
 use crate::machine::{Leadership, StateMachine};
 use crate::members::{MemberStep, Members};
 use crate::reader::ShardReader;
 use crate::runtime::Outcome;
 use crate::shard::ShardId;
+use crate::snapshot::checksum;
 
 /// Names a request: never used twice in a simulation.
 pub type RequestId = u64;
@@ -359,7 +359,9 @@ impl<E> Simulation<E> {
         for shard in self.shards() {
             let Some(members) = self.members(shard) else { continue };
             let replicas = self.nodes.iter().filter(|(id, _)| members.contains(**id));
-            let digests: BTreeSet<_> = replicas.map(|(_, node)| digest(node.state.as_ref(), shard)).collect();
+            let digests: BTreeSet<_> = replicas
+                .map(|(_, node)| checksum(node.state.as_ref(), shard).ok())
+                .collect();
             if digests.len() != 1 {
                 self.violate(format!("same sequence: the replicas of {shard} hold different states"));
             }
@@ -445,15 +447,4 @@ impl<E> Simulation<E> {
             self.leaders.insert((shard, term), node);
         }
     }
-}
-
-fn digest(state: &dyn StateStore, shard: ShardId) -> Option<[u8; 32]> {
-    let range = keys::machine_range(shard, &KeyRange::all());
-    let pairs = state.scan(&range, usize::MAX, Direction::Forward).ok()?;
-    let mut hash = Sha256::new();
-    for part in pairs.iter().flat_map(|(key, value)| [key, value]) {
-        hash.update((part.len() as u64).to_be_bytes());
-        hash.update(part);
-    }
-    Some(hash.finalize().into())
 }

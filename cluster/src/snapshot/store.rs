@@ -48,7 +48,7 @@ pub(crate) fn collect(
     let members = store.get(&keys::members(shard))?;
     let members = members.map(|bytes| records::decode_members(&bytes).ok_or(SnapshotError::Malformed { shard }));
     let mut chunks = Chunks::new(full);
-    each(store, shard, |key, value| {
+    each(store, &keys::shard_range(shard), |key, value| {
         chunks.push(key, value);
         if chunks.bytes() > limit {
             return Err(SnapshotError::TooLarge { shard, limit });
@@ -72,9 +72,9 @@ pub(crate) fn install(store: &dyn StateStore, id: SnapshotId, chunks: &[Chunk]) 
 pub(crate) fn replacement(store: &dyn StateStore, id: SnapshotId, chunks: &[Chunk]) -> Result<Batch, SnapshotError> {
     let SnapshotId { shard, index, term } = id;
     let mut batch = Batch::default();
-    each(store, shard, |key, _| {
+    each(store, &keys::shard_range(shard), |key, _| {
         batch.delete(keys::whole(shard, key));
-        Ok(())
+        Ok::<_, SnapshotError>(())
     })?;
     for chunk in chunks {
         for (key, value) in chunk.pairs().ok_or(SnapshotError::Malformed { shard })? {
@@ -88,34 +88,22 @@ pub(crate) fn replacement(store: &dyn StateStore, id: SnapshotId, chunks: &[Chun
 /// SHA-256 over what the owner of the cluster has stored of `shard`: every key and value with its length.
 pub(crate) fn checksum(store: &dyn StateStore, shard: ShardId) -> Result<[u8; 32], StorageError> {
     let mut hash = Sha256::new();
-    let mut range = keys::machine_range(shard, &KeyRange::all());
-    loop {
-        let page = store.scan(&range, PAGE, Direction::Forward)?;
-        for bytes in page.iter().flat_map(|(key, value)| [keys::relative(key), value]) {
+    each(store, &keys::machine_range(shard, &KeyRange::all()), |key, value| {
+        for bytes in [key, value] {
             hash.update((bytes.len() as u64).to_be_bytes());
             hash.update(bytes);
         }
-        match page.into_iter().last() {
-            Some((mut last, _)) => {
-                // The smallest key above it.
-                last.push(0);
-                range = match range.end() {
-                    Some(end) => KeyRange::new(last, end),
-                    None => KeyRange::from(last),
-                };
-            }
-            None => return Ok(hash.finalize().into()),
-        }
-    }
+        Ok::<_, StorageError>(())
+    })?;
+    Ok(hash.finalize().into())
 }
 
-/// Calls `take` with every key, relative to the shard but with its namespace, and its value.
-fn each(
+/// Calls `take` with every key of a range of a shard, relative to it but with its namespace, and its value.
+fn each<E: From<StorageError>>(
     store: &dyn StateStore,
-    shard: ShardId,
-    mut take: impl FnMut(&[u8], &[u8]) -> Result<(), SnapshotError>,
-) -> Result<(), SnapshotError> {
-    let all = keys::shard_range(shard);
+    all: &KeyRange,
+    mut take: impl FnMut(&[u8], &[u8]) -> Result<(), E>,
+) -> Result<(), E> {
     let mut next = all.start().to_vec();
     loop {
         let range = match all.end() {

@@ -6,39 +6,37 @@ use mimi_hub_proto::components::{
 };
 use mimi_hub_proto::mls::{CommitMessage, GroupInfo, RatchetTree};
 use mimi_hub_proto::uri::{RoomUri, UserUri};
-use mimi_hub_proto::{ClientIdentity, GroupInfoOption, SubmitMessageRequest, tls};
-use openmls::messages::group_info::VerifiableGroupInfo;
+use mimi_hub_proto::{ClientIdentity, GroupInfoOption, tls};
 use openmls::prelude::{
     AppDataDictionary, AppDataDictionaryExtension, BasicCredential, Capabilities, Ciphersuite, CredentialType,
-    CredentialWithKey, Extension, ExtensionType, Extensions, ExternalSender, GroupId, KeyPackage, LeafNodeParameters,
-    MlsGroup, MlsMessageIn, OpenMlsProvider, PURE_PLAINTEXT_WIRE_FORMAT_POLICY, ProcessedMessageContent, ProposalType,
-    RatchetTreeIn, RequiredCapabilitiesExtension,
+    CredentialWithKey, Extension, ExtensionType, Extensions, ExternalSender, GroupId, LeafNodeParameters, MlsGroup,
+    OpenMlsProvider, PURE_PLAINTEXT_WIRE_FORMAT_POLICY, ProposalType, RequiredCapabilitiesExtension,
 };
 use openmls_basic_credential::SignatureKeyPair;
 use openmls_rust_crypto::OpenMlsRustCrypto;
 use tls_codec::{Deserialize, Serialize};
 
-const SUITE: Ciphersuite = Ciphersuite::MLS_128_DHKEMX25519_AES128GCM_SHA256_Ed25519;
+pub(crate) const SUITE: Ciphersuite = Ciphersuite::MLS_128_DHKEMX25519_AES128GCM_SHA256_Ed25519;
 
 /// The role of everybody.
 const MEMBER: u32 = 2;
 
 /// One client.
-struct Client {
-    provider: OpenMlsRustCrypto,
-    signer: SignatureKeyPair,
-    identity: ClientIdentity,
+pub(crate) struct Client {
+    pub(crate) provider: OpenMlsRustCrypto,
+    pub(crate) signer: SignatureKeyPair,
+    pub(crate) identity: ClientIdentity,
 }
 
 /// A room's group, in the hands of its first member.
 pub(crate) struct RoomGroup {
     pub(crate) room: RoomUri,
-    first: Client,
-    group: MlsGroup,
+    pub(crate) first: Client,
+    pub(crate) group: MlsGroup,
 }
 
 impl Client {
-    fn new(number: usize) -> Self {
+    pub(crate) fn new(number: usize) -> Self {
         let client = format!("mimi://a.example/d/client{number}")
             .parse()
             .expect("a client URI");
@@ -50,43 +48,18 @@ impl Client {
         }
     }
 
-    fn credential(&self) -> CredentialWithKey {
+    pub(crate) fn credential(&self) -> CredentialWithKey {
         let credential = BasicCredential::new(tls::encode(&self.identity)).into();
         CredentialWithKey {
             credential,
             signature_key: self.signer.public().into(),
         }
     }
-
-    fn key_package(&self) -> KeyPackage {
-        let builder = KeyPackage::builder().leaf_node_capabilities(capabilities());
-        let bundle = builder
-            .build(SUITE, &self.provider, &self.signer, self.credential())
-            .expect("a KeyPackage");
-        bundle.key_package().clone()
-    }
 }
 
 impl RoomGroup {
-    /// A group of `members` clients of as many users, all of a.example; `external_sender` is the hub's.
-    pub(crate) fn new(members: usize, external_sender: &[u8]) -> Self {
-        let clients: Vec<Client> = (0..members).map(Client::new).collect();
-        let users: Vec<UserUri> = clients.iter().map(|client| client.identity.user().clone()).collect();
-        let mut clients = clients.into_iter();
-        let first = clients.next().expect("at least one member");
-        let RoomGroup { room, first, mut group } = RoomGroup::of(first, &users, external_sender);
-        let added: Vec<KeyPackage> = clients.map(|client| client.key_package()).collect();
-        if !added.is_empty() {
-            group
-                .add_members(&first.provider, &first.signer, &added)
-                .expect("a Commit");
-            group.merge_pending_commit(&first.provider).expect("a merge");
-        }
-        RoomGroup { room, first, group }
-    }
-
     /// The group of one member, with all users on the participant list.
-    fn of(first: Client, users: &[UserUri], external_sender: &[u8]) -> Self {
+    pub(crate) fn of(first: Client, users: &[UserUri], external_sender: &[u8]) -> Self {
         let room: RoomUri = "mimi://a.example/r/clubhouse".parse().expect("a room URI");
         let sender = ExternalSender::tls_deserialize_exact(external_sender).expect("an ExternalSender");
         let extensions = Extensions::from_vec(vec![
@@ -108,50 +81,6 @@ impl RoomGroup {
             .build(&first.provider, &first.signer, first.credential())
             .expect("a group");
         RoomGroup { room, first, group }
-    }
-
-    /// The same, where each but the first member has joined by an external Commit: so that, as in a group that has lived
-    /// for a while, every node of the tree has a key.
-    #[allow(dead_code, reason = "the benches do without")]
-    pub(crate) fn grown(members: usize, external_sender: &[u8]) -> Self {
-        let clients: Vec<Client> = (0..members).map(Client::new).collect();
-        let users: Vec<UserUri> = clients.iter().map(|client| client.identity.user().clone()).collect();
-        let mut clients = clients.into_iter();
-        let first = clients.next().expect("at least one member");
-        let mut room = RoomGroup::of(first, &users, external_sender);
-        for client in clients {
-            room.let_in(&client);
-        }
-        room
-    }
-
-    fn let_in(&mut self, client: &Client) {
-        let (group_info, tree) = self.group_info_and_tree();
-        let group_info = VerifiableGroupInfo::tls_deserialize_exact(group_info.as_bytes()).expect("a GroupInfo");
-        let tree = RatchetTreeIn::tls_deserialize_exact(tree.as_bytes()).expect("a tree");
-        let leaf = LeafNodeParameters::builder().with_capabilities(capabilities()).build();
-        let (_, bundle) = MlsGroup::external_commit_builder()
-            .with_ratchet_tree(tree)
-            .build_group(&client.provider, group_info, client.credential())
-            .expect("a group")
-            .leaf_node_parameters(leaf)
-            .load_psks(client.provider.storage())
-            .expect("no PSKs")
-            .build(client.provider.rand(), client.provider.crypto(), &client.signer, |_| {
-                true
-            })
-            .expect("an external Commit")
-            .finalize(&client.provider)
-            .expect("an external Commit");
-        let commit = bundle.into_commit().tls_serialize_detached().expect("its octets");
-        let message = MlsMessageIn::tls_deserialize_exact(&commit).expect("an MLSMessage");
-        let message = message.try_into_protocol_message().expect("a handshake");
-        let provider = &self.first.provider;
-        let processed = self.group.process_message(provider, message).expect("a valid Commit");
-        let ProcessedMessageContent::StagedCommitMessage(staged) = processed.into_content() else {
-            unreachable!("a Commit was sent")
-        };
-        self.group.merge_staged_commit(provider, *staged).expect("a merge");
     }
 
     pub(crate) fn creator(&self) -> &UserUri {
@@ -208,27 +137,9 @@ impl RoomGroup {
         let group_info = GroupInfoOption::Full(tls::decode_exact(&group_info).expect("a GroupInfo"));
         (tls::decode_exact(&commit).expect("a Commit"), group_info)
     }
-
-    /// An application message of 1 KiB.
-    pub(crate) fn message(&mut self) -> SubmitMessageRequest {
-        let Client {
-            provider,
-            signer,
-            identity,
-        } = &self.first;
-        let message = self
-            .group
-            .create_message(provider, signer, &[0x61; 1024])
-            .expect("a message");
-        let message = message.tls_serialize_detached().expect("its octets");
-        SubmitMessageRequest {
-            app_message: tls::decode_exact(&message).expect("an application message"),
-            sending_uri: identity.user().clone(),
-        }
-    }
 }
 
-fn capabilities() -> Capabilities {
+pub(crate) fn capabilities() -> Capabilities {
     Capabilities::new(
         None,
         Some(&[SUITE]),

@@ -10,6 +10,7 @@
 
 #![allow(clippy::expect_used, reason = "a bench whose setting fails has nothing to measure")]
 
+mod added;
 mod group;
 
 use std::hint::black_box;

@@ -2,8 +2,8 @@
 //! external sender of its rooms, signs GroupInfo responses, and is the franking agent; with the latter it stamps messages.
 //!
 //! They are made at the first start and kept in the data folder, readable by the owner only; several nodes keep them in
-//! their meta group, sealed ([`super::seal`]). Clients pin the public key in their groups' `external_senders`: a hub that loses the file can
-//! no longer speak in the rooms made before.
+//! their meta group, sealed ([`super::seal`]). Clients pin the public key in their groups'
+//! `external_senders`: a hub that loses the keys can no longer speak in the rooms made before.
 
 use std::fs;
 use std::io::{ErrorKind, Write};
@@ -86,8 +86,8 @@ pub enum HubKeysError {
     /// What the nodes keep does not read.
     #[error("the hub's keys that the nodes keep do not read: {0}")]
     Sealed(String),
-    /// The file is shared with other nodes, which would not know the new key.
-    #[error("the hub's keys are in a file that several nodes share, of which one cannot change it for the others")]
+    /// The keys are not kept in a file of this node's own: several nodes agree on new ones in their meta group.
+    #[error("the hub's keys are not in a file of this node alone")]
     Shared,
     /// No more franking keys are kept.
     #[error("there are as many franking keys as are kept")]

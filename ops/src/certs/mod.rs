@@ -1,7 +1,7 @@
 //! Certificates for trying things out and for tests.
 //!
-//! Owns the two authorities of a development set-up, the federation's (providers to each other) and the one behind the
-//! local listeners (gateways to their provider), and everything they sign. The private key of an authority is never
+//! Owns the authorities of a development set-up, the federation's (providers to each other), the one behind the local
+//! listeners (gateways to their provider), the nodes' and the operators', and everything they sign. The private key of an authority is never
 //! written: a set of files is made in one run and replaced as a whole. Private keys are files that only their owner can
 //! read.
 
@@ -35,8 +35,8 @@ enum CertsCommand {
 
 /// Make a complete set of certificates for development and tests.
 ///
-/// Two authorities are made for the occasion and their keys are thrown away: one for the federation, one for the local
-/// listeners. For production, use the certificates of your providers' federation and of your own internal CA.
+/// Authorities are made for the occasion and their keys are thrown away: one for the federation, one for the local
+/// listeners, and with `--nodes` one for the nodes and one for operators. For production, use the certificates of your providers' federation and of your own internal CA.
 #[derive(Args, Debug)]
 struct DevArgs {
     /// Folder for the files; made when it is missing.
@@ -45,7 +45,8 @@ struct DevArgs {
     /// Domain of a provider; give it once for each provider.
     #[arg(long = "domain", value_name = "DOMAIN", required = true)]
     domains: Vec<ProviderDomain>,
-    /// Nodes of a cluster that get certificates too, from a CA of the cluster's own.
+    /// Nodes of a cluster that get certificates too, from a CA of the cluster's own; with them come those of the admin
+    /// listener and an operator, and the key that seals the hub's keys.
     #[arg(long, default_value_t = 0)]
     nodes: u16,
     /// Days for which the certificates are valid.

@@ -10,9 +10,9 @@
 )]
 #![allow(clippy::print_stdout, reason = "it is what the command is for")]
 
-#[path = "../benches/decide/group.rs"]
-#[allow(dead_code, reason = "shared with the benches")]
+#[path = "../../benches/decide/group.rs"]
 mod group;
+mod grown;
 
 use group::RoomGroup;
 use mimi_hub::mls::hub_keys::HubKeys;
