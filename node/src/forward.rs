@@ -31,7 +31,7 @@ const ATTEMPTS_MAX: usize = 3;
 const PASSED_OVER: Duration = Duration::from_secs(1);
 
 /// How long a shard may be without a leader before its requests are refused. Longer than an election takes.
-const LEADERLESS_MAX: Duration = Duration::from_secs(4);
+const LEADERLESS_MAX: Duration = Duration::from_secs(2);
 
 /// Between two looks at who leads.
 const LEADER_POLL: Duration = Duration::from_millis(10);
