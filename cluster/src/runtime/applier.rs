@@ -6,7 +6,8 @@
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, Sender};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
+use std::time::{Duration, Instant};
 
 use mimi_hub_storage::{StateStore, StorageError};
 
@@ -23,6 +24,9 @@ use crate::snapshot::checksum;
 const BATCH_BYTES: usize = 4 << 20;
 /// Likewise by entries.
 const BATCH_ENTRIES: usize = 4 << 10;
+/// How long entries wait for more to be applied with, when nobody on this node waits for their outcome. A batch costs the
+/// state store about as much as ten entries do, and a node applies the entries of all the shards that others lead.
+const LINGER: Duration = Duration::from_millis(10);
 
 /// A committed entry, and who waits for it.
 pub(super) struct Committed {
@@ -76,14 +80,8 @@ impl Applier {
         while let Some(work) = next.take().or_else(|| self.work.recv().ok()) {
             let done = match work {
                 Work::Apply(entries) => {
-                    let mut batch = self.runnable(entries);
-                    while batch.len() < BATCH_ENTRIES && next.is_none() {
-                        match self.work.try_recv() {
-                            Ok(Work::Apply(more)) => batch.extend(self.runnable(more)),
-                            Ok(other) => next = Some(other),
-                            Err(_) => break,
-                        }
-                    }
+                    let (batch, after) = self.gather(entries);
+                    next = after;
                     self.apply(batch)
                 }
                 Work::Pause { shard, paused } => {
@@ -102,6 +100,30 @@ impl Applier {
                 return;
             }
         }
+    }
+
+    /// What is to be applied together, and the work of another kind that follows.
+    fn gather(&mut self, entries: Vec<Committed>) -> (Vec<Committed>, Option<Work>) {
+        let until = Instant::now() + LINGER;
+        let awaited = |entries: &[Committed]| entries.iter().any(|entry| entry.reply.is_some());
+        let mut urgent = awaited(&entries);
+        let mut batch = self.runnable(entries);
+        while batch.len() < BATCH_ENTRIES {
+            let patience = if urgent {
+                Duration::ZERO
+            } else {
+                until.saturating_duration_since(Instant::now())
+            };
+            match self.work.recv_timeout(patience) {
+                Ok(Work::Apply(more)) => {
+                    urgent |= awaited(&more);
+                    batch.extend(self.runnable(more));
+                }
+                Ok(other) => return (batch, Some(other)),
+                Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => break,
+            }
+        }
+        (batch, None)
     }
 
     /// Sets aside what belongs to paused shards.

@@ -11,6 +11,8 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 
+use ed25519_dalek::{Signer, SigningKey};
+use mimi_hub_proto::mls::sign_content;
 use mimi_hub_proto::uri::ProviderDomain;
 use mimi_hub_storage::DataDir;
 use openmls::credentials::BasicCredential;
@@ -33,6 +35,9 @@ const SCHEMES: [SignatureScheme; 2] = [SignatureScheme::ED25519, SignatureScheme
 pub struct HubKeys {
     domain: ProviderDomain,
     pairs: Vec<KeyPair>,
+    /// The Ed25519 one, ready for use: openmls's provider derives the public key anew for each signature, which takes as long
+    /// as the signature itself, and there is one for each franked message.
+    ed25519: Option<SigningKey>,
     /// Replaced as a whole at a rotation.
     franking: RwLock<Arc<FrankingKeys>>,
     /// The file, where one node has it for itself.
@@ -140,8 +145,11 @@ impl HubKeys {
     }
 
     fn of(domain: &ProviderDomain, kept: Kept) -> Self {
+        let of_ed25519 = |pair: &&KeyPair| pair.scheme == SignatureScheme::ED25519 as u16;
+        let ed25519 = kept.signature.iter().find(of_ed25519);
         HubKeys {
             domain: domain.clone(),
+            ed25519: ed25519.and_then(|pair| SigningKey::try_from(pair.private.as_slice()).ok()),
             pairs: kept.signature,
             franking: RwLock::new(Arc::new(kept.franking)),
             own_file: None,
@@ -278,7 +286,13 @@ impl HubKeys {
     /// # Errors
     /// No such key.
     pub fn sign(&self, scheme: SignatureScheme, label: &str, content: &[u8]) -> Result<Vec<u8>, HubKeysError> {
-        crypto::sign_with_label(scheme, &self.pair(scheme)?.private, label, content).map_err(HubKeysError::Crypto)
+        match &self.ed25519 {
+            Some(key) if scheme == SignatureScheme::ED25519 => {
+                Ok(key.sign(&sign_content(label, content)).to_bytes().to_vec())
+            }
+            _ => crypto::sign_with_label(scheme, &self.pair(scheme)?.private, label, content)
+                .map_err(HubKeysError::Crypto),
+        }
     }
 
     fn pair(&self, scheme: SignatureScheme) -> Result<&KeyPair, HubKeysError> {
