@@ -1,7 +1,7 @@
 //! Publishing KeyPackages, clients and rooms.
 
 use super::*;
-use crate::testing::client::identity;
+use crate::testing::credential::identity;
 use crate::user::decide::{CLIENTS_PER_USER_MAX, KEY_PACKAGES_PER_CLIENT_MAX};
 use crate::user::event::StoredKeyPackage;
 
