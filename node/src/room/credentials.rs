@@ -38,8 +38,8 @@ pub enum CredentialRefusal {
     /// "In MMRs, all leaves of the underlying group MUST contain PseudonymousCredentials."
     #[error("{0} does not go by a pseudonym, as all must in a minimal metadata room")]
     AmongPseudonyms(ClientUri),
-    /// `pseudonyms_allowed` would become false in a room of pseudonyms.
-    #[error("the members go by pseudonyms: the policy cannot cease to allow them")]
+    /// `pseudonyms_allowed` is, or would become, false in a room of pseudonyms.
+    #[error("the members go by pseudonyms, which the room's policy does not allow")]
     InUse,
 }
 

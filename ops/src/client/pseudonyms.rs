@@ -87,6 +87,15 @@ impl Decode for Pseudonym {
 #[derive(Clone, Debug, Default)]
 pub struct KnownClients(HashMap<ClientIdentity, BTreeSet<Vec<u8>>>);
 
+impl KnownClients {
+    /// Adds what is known of others by other means, as when two people compare keys.
+    pub fn extend(&mut self, other: KnownClients) {
+        for (identity, keys) in other.0 {
+            self.0.entry(identity).or_default().extend(keys);
+        }
+    }
+}
+
 /// A member of a minimal metadata room, and who it is as far as this client can tell.
 #[derive(Debug)]
 pub struct MemberIdentity {

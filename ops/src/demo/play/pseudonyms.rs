@@ -1,5 +1,6 @@
 //! The step about a minimal metadata room: draft-ietf-mimi-protocol, section 6.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -21,12 +22,12 @@ fn failed(what: String) -> OpsError {
     OpsError::Disagreement(what)
 }
 
-/// Who is who, as this member sees it: pseudonymous and real, in the order of the leaves.
-fn seen(member: &Client, room: &RoomUri, known: &KnownClients) -> Result<Vec<(String, ClientIdentity)>, OpsError> {
+/// Who the members are to this one, by their real clients.
+fn seen(member: &Client, room: &RoomUri, known: &KnownClients) -> Result<BTreeSet<String>, OpsError> {
     let members = member.state().real_identities(room, known)?;
     members
         .into_iter()
-        .map(|member| Ok((member.pseudonyms.client().to_string(), member.real?)))
+        .map(|member| Ok(member.real?.client().to_string()))
         .collect()
 }
 
@@ -78,9 +79,15 @@ impl Play {
                 return Err(failed(failure.clone()));
             }
             let known = self.cast[index].state().known_clients()?;
-            let seen: Vec<ClientIdentity> = seen(member, &room, &known)?.into_iter().map(|(_, real)| real).collect();
-            if seen != real {
-                return Err(failed(format!("{seen:?} is seen where {real:?} is")));
+            let (seen, expected) = (
+                seen(member, &room, &known)?,
+                real.iter().map(|real| real.client().to_string()),
+            );
+            if seen != expected.clone().collect() {
+                return Err(failed(format!(
+                    "{seen:?} is seen where {:?} is",
+                    expected.collect::<Vec<_>>()
+                )));
             }
         }
         let octets = self.tells_nobody(&room, &members, &real).await?;

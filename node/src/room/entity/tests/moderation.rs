@@ -49,7 +49,7 @@ impl World {
     }
 }
 
-fn delivered(event: RoomEvent) -> Accepted {
+pub(super) fn delivered(event: RoomEvent) -> Accepted {
     let room = "mimi://a.example/r/clubhouse".parse().unwrap();
     Accepted {
         entity: EntityId::Room(room),

@@ -109,7 +109,7 @@ async fn protocol_6_1_a_room_of_pseudonyms_lives_as_any_other() {
 async fn room_policy_5_pseudonyms_need_to_be_allowed_when_a_room_is_made() {
     let hub = TestHub::start(config()).await;
     let refusals = [
-        (Names::Pseudonyms, false, "cannot cease to allow them"),
+        (Names::Pseudonyms, false, "policy does not allow"),
         (Names::OfAnotherKey, true, "another signature key"),
         (Names::Malformed, true, "does not say whose it is"),
     ];
@@ -274,7 +274,7 @@ async fn room_policy_5_pseudonyms_stay_allowed_while_there_are_some() {
     world
         .send(ALICE, &bundle)
         .unwrap_err()
-        .not_allowed("cannot cease to allow them");
+        .not_allowed("policy does not allow");
     // In a room of real identifiers the policy may change as it likes.
     let (_hub, mut world) = real(true).await;
     world.commit(ALICE, Plan::default().with(update())).unwrap();
