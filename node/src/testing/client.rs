@@ -157,7 +157,7 @@ impl Client {
     /// A KeyPackage under any name, with any lifetime.
     pub(crate) fn key_package_for(&self, identity: &ClientIdentity, lifetime: Lifetime) -> KeyPackage {
         let builder = KeyPackage::builder()
-            .leaf_node_capabilities(capabilities())
+            .leaf_node_capabilities(capabilities(self.names))
             .key_package_lifetime(lifetime);
         let credential = credential(self.names, identity, &self.signer);
         let bundle = builder.build(SUITE, &self.provider, &self.signer, credential).unwrap();
@@ -219,7 +219,7 @@ impl Client {
             .ciphersuite(SUITE)
             .with_wire_format_policy(PURE_PLAINTEXT_WIRE_FORMAT_POLICY)
             .with_group_context_extensions(extensions.unwrap())
-            .with_capabilities(capabilities())
+            .with_capabilities(capabilities(self.names))
             .max_past_epochs(8)
             .replace_old_group()
             .build(&self.provider, &self.signer, self.credential())
@@ -315,7 +315,9 @@ impl Client {
             .unwrap_or_default();
         let group_info = VerifiableGroupInfo::tls_deserialize_exact(group_info.as_bytes()).unwrap();
         let tree = RatchetTreeIn::tls_deserialize_exact(tree.as_bytes()).unwrap();
-        let leaf = LeafNodeParameters::builder().with_capabilities(capabilities()).build();
+        let leaf = LeafNodeParameters::builder()
+            .with_capabilities(capabilities(self.names))
+            .build();
         let mut builder = MlsGroup::external_commit_builder()
             .with_config(join_config())
             .with_ratchet_tree(tree)

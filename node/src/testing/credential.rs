@@ -21,6 +21,8 @@ pub(crate) enum Names {
     Pseudonyms,
     /// Pseudonymous, for another key than the leaf's.
     OfAnotherKey,
+    /// Pseudonymous, and not listed in the leaf's capabilities.
+    Unlisted,
     /// Pseudonymous by its type, with something else in it.
     Malformed,
 }
@@ -63,7 +65,7 @@ pub(super) fn credential(names: Names, identity: &ClientIdentity, signer: &Signa
     };
     let credential = match names {
         Names::Real => BasicCredential::new(tls::encode(identity)).into(),
-        Names::Pseudonyms | Names::OfAnotherKey => Credential::new(PSEUDONYMOUS, pseudonymous()),
+        Names::Pseudonyms | Names::OfAnotherKey | Names::Unlisted => Credential::new(PSEUDONYMOUS, pseudonymous()),
         Names::Malformed => Credential::new(PSEUDONYMOUS, tls::encode(identity)),
     };
     CredentialWithKey {
@@ -72,12 +74,16 @@ pub(super) fn credential(names: Names, identity: &ClientIdentity, signer: &Signa
     }
 }
 
-pub(super) fn capabilities() -> Capabilities {
+pub(super) fn capabilities(names: Names) -> Capabilities {
+    let credentials = match names {
+        Names::Unlisted => vec![CredentialType::Basic],
+        _ => vec![CredentialType::Basic, PSEUDONYMOUS],
+    };
     Capabilities::new(
         None,
         Some(&[SUITE]),
         Some(&[ExtensionType::AppDataDictionary]),
         Some(&[ProposalType::AppDataUpdate, ProposalType::SelfRemove]),
-        Some(&[CredentialType::Basic, PSEUDONYMOUS]),
+        Some(&credentials),
     )
 }

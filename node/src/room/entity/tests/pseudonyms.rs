@@ -313,3 +313,11 @@ async fn protocol_5_6_the_group_info_is_for_pseudonyms_of_the_room() {
         }
     }
 }
+
+/// RFC 9420, 7.2 and 12.2: every leaf lists the credential types that the group has.
+#[tokio::test]
+async fn protocol_6_1_a_leaf_that_does_not_list_the_credential_type_is_refused() {
+    let (_hub, mut world) = pseudonymous().await;
+    let bob = client(Names::Unlisted, "b.example", 2);
+    kept_out(&mut world, &bob).not_allowed("the message is not valid");
+}
