@@ -175,21 +175,22 @@ impl ClientState {
     /// [`OpsError::NotMember`]. That a single one cannot be told stands in its place.
     pub fn real_identities(&self, room: &RoomUri, known: &KnownClients) -> Result<Vec<MemberIdentity>, OpsError> {
         let mut members = Vec::new();
-        // All clients of a pseudonym are one user's.
-        let mut users: BTreeMap<UserUri, UserUri> = BTreeMap::new();
+        // All clients of a pseudonym are one user's, and one user has one pseudonym.
+        let (mut users, mut masks) = (BTreeMap::new(), BTreeMap::new());
         for credential in credentials(self.membership(room)?.group()?)? {
             let pseudonyms = credential.pseudonyms().clone();
             let real = self.resolve(&credential, known).and_then(|real| {
-                let user = users
-                    .entry(pseudonyms.user().clone())
-                    .or_insert_with(|| real.user().clone());
-                if user == real.user() {
-                    return Ok(real);
+                let (user, mask) = (real.user().clone(), pseudonyms.user().clone());
+                if *users.entry(mask.clone()).or_insert_with(|| user.clone()) != user {
+                    return Err(unlinked(
+                        &credential,
+                        "another client of this pseudonym is another user's",
+                    ));
                 }
-                Err(unlinked(
-                    &credential,
-                    "another client of this pseudonym is another user's",
-                ))
+                if *masks.entry(user).or_insert_with(|| mask.clone()) != mask {
+                    return Err(unlinked(&credential, "its user goes by another pseudonym, too"));
+                }
+                Ok(real)
             });
             members.push(MemberIdentity { pseudonyms, real });
         }

@@ -192,6 +192,26 @@ fn protocol_6_1_the_link_is_bound_to_its_credential() {
 }
 
 #[test]
+fn protocol_6_1_one_user_has_one_pseudonym_in_a_room() {
+    let mut masked = Masked::new();
+    masked.add(1);
+    // Another client of Bob's comes under a pseudonym of its own.
+    let again = masked.real[1].draw_pseudonym().unwrap();
+    masked.all[2] = masked.real[1].under(&again).unwrap();
+    masked.all[2].tree = TreeOption::Full;
+    masked.real[2] = client("bob", "B2");
+    masked.pseudonyms[2] = again.clone();
+    masked.all[0].introduced(&again);
+    let change = RoomChange::AddUser {
+        user: again.user().clone(),
+        role_index: ROLE_MEMBER,
+        key_material: masked.key_material(2),
+    };
+    masked.hub.commit(&mut masked.all, 0, &change);
+    assert_eq!(masked.sees(0), [Some(user("alice")), Some(user("bob")), None]);
+}
+
+#[test]
 fn protocol_6_1_pseudonyms_are_drawn_for_each_room() {
     let alice = client("alice", "A1");
     let (one, other) = (alice.draw_pseudonym().unwrap(), alice.draw_pseudonym().unwrap());

@@ -150,7 +150,7 @@ async fn protocol_6_1_a_room_is_not_made_of_both_kinds() {
     };
     match room.ask(clock::now_ms(), create).answer() {
         RoomAnswer::CreateRefused(reason) => {
-            assert!(reason.contains("as all must in a minimal metadata room"), "{reason}")
+            assert!(reason.contains("as all must in a minimal metadata room"), "{reason}");
         }
         other => panic!("{other:?}"),
     }
