@@ -80,6 +80,9 @@ pub enum NodeError {
     /// The command line's own files, or the data folder.
     #[error(transparent)]
     Storage(#[from] mimi_hub_storage::StorageError),
+    /// The members of a room do not go by one kind of names.
+    #[error(transparent)]
+    Credential(#[from] crate::room::credentials::CredentialRefusal),
     /// A record in the store is not readable.
     #[error(transparent)]
     Format(#[from] crate::command::FormatError),

@@ -108,6 +108,7 @@ fn apply_accepted(txn: &mut ShardTxn<'_>, accepted: &Accepted, command: &[u8]) -
                     txn.delete(&keys::open_report(entity, *seq));
                     txn.delete(&keys::report(entity, *seq));
                     txn.delete(&keys::report_by_time(entity, *at_ms, *seq));
+                    forget_report(txn, entity, *seq)?;
                 }
                 _ => {}
             }
@@ -153,6 +154,20 @@ fn apply_accepted(txn: &mut ShardTxn<'_>, accepted: &Accepted, command: &[u8]) -
     txn.put(&keys::event(entity, seq), command);
     txn.put(&keys::head(entity), encode(&head)?);
     Ok(Outcome::Applied)
+}
+
+/// What was reported goes, and not with the room's old events alone: of the event stay whom it was about, when, and its reply.
+fn forget_report(txn: &mut ShardTxn<'_>, entity: &EntityId, seq: u64) -> Result<(), NodeError> {
+    let key = keys::event(entity, seq);
+    if let Some(Command::Accepted(mut accepted)) = read(txn, &key)?
+        && let Event::Room(RoomEvent::AbuseReported(report)) = &mut accepted.event
+    {
+        report.reporter = None;
+        report.note.clear();
+        report.messages.clear();
+        txn.put(&key, encode(&Command::Accepted(accepted))?);
+    }
+    Ok(())
 }
 
 fn apply_user(txn: &mut ShardTxn<'_>, entity: &EntityId, event: &UserEvent) -> Result<(), NodeError> {

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::client::Problem;
-use mimi_hub_proto::uri::{RoomUri, UserUri};
+use mimi_hub_proto::uri::{ClientUri, RoomUri, UserUri};
 
 /// A cause from another library, kept for its text.
 pub(crate) type Cause = Box<dyn std::error::Error + Send + Sync>;
@@ -96,6 +96,14 @@ pub enum OpsError {
     Signature {
         /// The signed struct.
         what: &'static str,
+    },
+    /// Who is behind a pseudonym cannot be told.
+    #[error("who {client} is cannot be told: {why}")]
+    Unlinked {
+        /// The client, by its pseudonym.
+        client: ClientUri,
+        /// Why not.
+        why: &'static str,
     },
     /// This client is not a member of the room's group, or not any more.
     #[error("not a member of {room}")]

@@ -1,7 +1,7 @@
 //! Whose an MLS leaf is.
 //!
 //! The drafts leave a room's credentials open. This hub reads a basic credential whose identity is a
-//! [`ClientIdentity`]; see `SPEC_NOTES.md`.
+//! [`ClientIdentity`], and [pseudonymous credentials](crate::PseudonymousCredential); see `SPEC_NOTES.md`.
 
 use crate::Error;
 use crate::mls::{Credential, CredentialRef, CredentialType};
@@ -34,7 +34,7 @@ impl ClientIdentity {
         Ok(ClientIdentity { client, user })
     }
 
-    /// Reads the identity of a leaf or a requester.
+    /// Reads the identity in a basic credential: real identifiers. [`ClientIdentity::of_leaf`] reads pseudonyms as well.
     ///
     /// # Errors
     /// [`Error::Unexpected`] if the credential is not basic, or what is wrong with its identity.

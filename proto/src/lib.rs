@@ -28,6 +28,7 @@ pub mod mls;
 mod notify;
 pub mod policy;
 mod protocol;
+mod pseudonym;
 mod ratchet_tree;
 mod submit_message;
 pub mod tls;
@@ -55,6 +56,7 @@ pub use key_material::{
 };
 pub use notify::{FanoutEvent, FanoutMessage, MAX_FANOUT_MESSAGES, decode_all, encode_all};
 pub use protocol::{CONTENT_TYPE, Protocol};
+pub use pseudonym::{IdentityLinkTbe, LeafCredential, PseudonymousCredential, PseudonymousCredentialTbs};
 pub use ratchet_tree::{GroupInfoOption, PartialGroupInfo, RatchetTreeOption, RatchetTreePresence};
 pub use submit_message::{SubmitMessageRequest, SubmitMessageResponse, SubmitResponseCode};
 pub use update::{HandshakeBundle, UpdateOutcome, UpdateRequest, UpdateResponseCode, UpdateRoomResponse};

@@ -126,7 +126,8 @@ async fn expect_welcomes(hub: &Arc<Hub>, user: &UserUri, entry: &ConsentEntry) -
     };
     let mut packages = Vec::new();
     for key_package in client_key_packages {
-        let identity = mimi_hub_proto::ClientIdentity::from_credential(key_package.leaf_node().credential());
+        let leaf = key_package.leaf_node();
+        let identity = mimi_hub_proto::ClientIdentity::of_leaf(leaf.credential(), leaf.signature_key());
         let reference = crypto::supported(key_package.cipher_suite())
             .and_then(|suite| crypto::key_package_ref(suite, key_package).ok());
         if let (Ok(identity), Some(reference)) = (identity, reference) {

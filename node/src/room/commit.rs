@@ -7,7 +7,8 @@
 //! 4. openmls checks it (framing, signatures, tree, proposals: `ValSem*`), the AppDataUpdates resolved by our rules;
 //! 5. every change it makes is authorised by the room's policy, under the name of who proposed it;
 //! 6. every client it adds came by a KeyPackage that was claimed through this hub and not used before;
-//! 7. afterwards every client's user is on the participant list, and no banned user has clients;
+//! 7. afterwards every client's user is on the participant list, no banned user has clients, and all clients go by the kind
+//!    of names that the room goes by;
 //! 8. the GroupInfo describes exactly the new epoch and is signed by the committer; the Welcome is for the added clients.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -127,6 +128,7 @@ pub fn decide_commit(
     let policy_after = resolved.after.as_ref().map_or(&state.policy, |(_, policy)| policy);
     if resolved.after.is_some() {
         handshake::check_parent(policy_after, hosting)?;
+        state.naming.check_policy(policy_after)?;
     }
     let membership = Membership::after(state, &changes);
     membership.check(state, policy_after, user, &resolved.all)?;
@@ -328,7 +330,7 @@ fn member_changes(
         let reference = key_package
             .hash_ref(crypto::provider())
             .map_err(UpdateRefusal::not_allowed)?;
-        let identity = handshake::identity_of(key_package.leaf_node().credential())?;
+        let identity = handshake::identity_of(state, key_package.leaf_node())?;
         if state.records.barred.contains(identity.user()) {
             return Err(UpdateRefusal::not_allowed(format!(
                 "{} is barred from this room by its provider",
@@ -382,7 +384,7 @@ fn client_changes(
     {
         match proposal.proposal() {
             Proposal::Add(add) => {
-                let user = handshake::identity_of(add.key_package().leaf_node().credential())?
+                let user = handshake::identity_of(state, add.key_package().leaf_node())?
                     .user()
                     .clone();
                 wanted.push(if user == *committer.user() {
@@ -415,7 +417,7 @@ fn client_changes(
     // RFC 9420, 12.4.2: the committer's leaf is replaced by that of the path; it must stay the same client.
     let same_client = staged
         .update_path_leaf_node()
-        .map(|leaf| handshake::identity_of(leaf.credential()))
+        .map(|leaf| handshake::identity_of(state, leaf))
         .transpose()?;
     if same_client.is_some_and(|identity| identity != *committer) {
         return Err(UpdateRefusal::not_allowed(

@@ -77,6 +77,7 @@ pub fn decide_create(
     let stored = store.into_stored().ok_or_else(|| refuse(&"the group was not stored"))?;
     let checkpoint = Checkpoint::first(stored, ByteBuf::from(group_info.as_bytes()));
     let state = RoomState::from_checkpoint(room.clone(), limits.clone(), checkpoint.clone()).map_err(|e| refuse(&e))?;
+    state.naming.check_policy(&state.policy).map_err(|e| refuse(&e))?;
     if !state.is_active(creator) {
         return Err(refuse(&format!("{creator} has no client in the group")));
     }

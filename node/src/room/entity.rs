@@ -389,7 +389,7 @@ impl Entity for HostedRoom {
                 let known = |reference: &ByteBuf| state.key_packages.contains_key(reference.as_slice());
                 Decision::Answer(RoomAnswer::AreAddable(references.iter().all(known)))
             }
-            RoomRequest::Claimed { provider, response } => match decide_claimed(at_ms, &provider, &response) {
+            RoomRequest::Claimed { provider, response } => match decide_claimed(state, at_ms, &provider, &response) {
                 Ok(event) => {
                     state.forget_expired_key_packages(at_ms);
                     if let RoomEvent::KeyPackagesClaimed {
@@ -622,7 +622,9 @@ impl From<UpdateRefusal> for UpdateRoomResponse {
         let error_description = refusal.to_string();
         let outcome = match refusal {
             UpdateRefusal::WrongEpoch { current } => UpdateOutcome::WrongEpoch { current_epoch: current },
-            UpdateRefusal::NotAllowed(_) | UpdateRefusal::NeedsParent(_) => UpdateOutcome::NotAllowed,
+            UpdateRefusal::NotAllowed(_) | UpdateRefusal::NeedsParent(_) | UpdateRefusal::Credential(_) => {
+                UpdateOutcome::NotAllowed
+            }
             UpdateRefusal::InvalidProposal { proposals, .. } => UpdateOutcome::InvalidProposal {
                 invalid_proposals: proposals.into_iter().map(ProposalRef::new).collect(),
             },

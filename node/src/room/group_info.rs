@@ -6,8 +6,8 @@ use mimi_hub_proto::mls::{
 use mimi_hub_proto::policy::{Actor, Change, Denied, authorize};
 use mimi_hub_proto::uri::{ProviderDomain, RoomUri, UserUri};
 use mimi_hub_proto::{
-    ClientIdentity, GroupInfoOption, GroupInfoRatchetTreeTbe, GroupInfoRequest, GroupInfoResponse,
-    GroupInfoResponseTbs, PendingProposal, RatchetTreeOption, RatchetTreePresence, tls,
+    GroupInfoOption, GroupInfoRatchetTreeTbe, GroupInfoRequest, GroupInfoResponse, GroupInfoResponseTbs,
+    PendingProposal, RatchetTreeOption, RatchetTreePresence, tls,
 };
 use openmls::group::StagedCommit;
 use openmls::prelude::LeafNodeIndex;
@@ -142,8 +142,14 @@ pub(crate) fn decide_group_info(
     request: &GroupInfoRequest,
 ) -> Result<GroupInfoDecision, NotAuthorized> {
     let denied = |reason: &dyn std::fmt::Display| NotAuthorized(reason.to_string());
-    let identity =
-        ClientIdentity::from_credential(request.tbs.requesting_credential.as_ref()).map_err(|e| denied(&e))?;
+    let identity = state
+        .naming
+        .admit(
+            &state.policy,
+            request.tbs.requesting_credential.as_ref(),
+            request.tbs.requesting_signature_key.as_bytes(),
+        )
+        .map_err(|e| denied(&e))?;
     if identity.user().provider() != *source {
         return Err(denied(&format!("{} is not a user of {source}", identity.user())));
     }

@@ -4,12 +4,13 @@ use mimi_hub_proto::ClientIdentity;
 use mimi_hub_proto::mls::{PublicMessage, Sender};
 use mimi_hub_proto::policy::{Actor, BANNED_ROLE_INDEX, BANNED_ROLE_NAME, Change, RoomPolicy};
 use mimi_hub_proto::uri::{ProviderDomain, RoomUri, UserUri};
-use openmls::credentials::Credential;
 use openmls::framing::{ProcessedMessage, ProcessedMessageContent, ProtocolMessage, PublicMessageIn};
 use openmls::group::{QueuedProposal, StagedCommit};
 use openmls::messages::proposals::{Proposal, ProposalOrRefType};
+use openmls::treesync::LeafNode;
 use tls_codec::DeserializeBytes;
 
+use super::credentials::{self, CredentialRefusal};
 use super::state::RoomState;
 use crate::mls::crypto;
 use crate::mls::hub_keys::HubKeys;
@@ -38,6 +39,9 @@ pub enum UpdateRefusal {
     /// It cannot be decided without the participants of this room's parent.
     #[error("the participants of {0} are needed")]
     NeedsParent(RoomUri),
+    /// A credential has no place in this room.
+    #[error(transparent)]
+    Credential(#[from] CredentialRefusal),
     /// Policy or validity forbids it.
     #[error("{0}")]
     NotAllowed(String),
@@ -90,7 +94,9 @@ pub(super) fn sender_identity(state: &RoomState, message: &PublicMessage) -> Res
                 mimi_hub_proto::mls::FramedContent::Proposal(_) => None,
             };
             let leaf = leaf.ok_or_else(|| UpdateRefusal::not_allowed("an external Commit has a path"))?;
-            ClientIdentity::from_credential(leaf.credential()).map_err(UpdateRefusal::not_allowed)
+            Ok(state
+                .naming
+                .admit(&state.policy, leaf.credential(), leaf.signature_key())?)
         }
         Sender::External(_) | Sender::NewMemberProposal => Err(UpdateRefusal::not_allowed(
             "only members and joining clients send handshakes to this hub",
@@ -109,9 +115,12 @@ pub(super) fn check_source(identity: &ClientIdentity, source: &ProviderDomain) -
     )))
 }
 
-/// The identity in a credential.
-pub(super) fn identity_of(credential: &Credential) -> Result<ClientIdentity, UpdateRefusal> {
-    super::state::client_identity(credential).map_err(UpdateRefusal::not_allowed)
+/// Whose a leaf is that comes into the room, or takes the place of another there.
+pub(super) fn identity_of(state: &RoomState, leaf: &LeafNode) -> Result<ClientIdentity, UpdateRefusal> {
+    let credential = credentials::as_wire(leaf.credential());
+    Ok(state
+        .naming
+        .admit(&state.policy, credential, leaf.signature_key().as_slice())?)
 }
 
 /// Has openmls check a PublicMessage (without MLSMessage header) against the group.

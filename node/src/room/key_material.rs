@@ -1,12 +1,12 @@
 //! The hub's part in fetching key material: who may ask for a room, and remembering where the KeyPackages came from, so
 //! that the Welcome finds its way (draft-ietf-mimi-protocol, 5.2).
 
-use mimi_hub_proto::mls::KeyPackage;
 use mimi_hub_proto::policy::{Actor, Change, authorize};
 use mimi_hub_proto::uri::{ProviderDomain, UserUri};
-use mimi_hub_proto::{ClientIdentity, ClientKeyMaterialOutcome, KeyMaterialResponse};
+use mimi_hub_proto::{ClientKeyMaterialOutcome, KeyMaterialResponse};
 use serde_bytes::ByteBuf;
 
+use super::credentials::CredentialRefusal;
 use super::event::{ClaimedKeyPackage, RoomEvent};
 use super::state::RoomState;
 use crate::mls::crypto;
@@ -39,6 +39,8 @@ pub(crate) fn may_claim(state: &RoomState, requester: &UserUri, target: &UserUri
 pub(crate) enum BadKeyMaterial {
     #[error("a KeyPackage names another client or user than its entry")]
     Identity,
+    #[error(transparent)]
+    Credential(#[from] CredentialRefusal),
     #[error("a KeyPackage is of an unsupported cipher suite, or cannot be hashed")]
     Suite,
     #[error("a KeyPackage has expired")]
@@ -47,6 +49,7 @@ pub(crate) enum BadKeyMaterial {
 
 /// Decides what the hub remembers of an answer.
 pub(crate) fn decide_claimed(
+    state: &RoomState,
     at_ms: u64,
     provider: &ProviderDomain,
     response: &KeyMaterialResponse,
@@ -54,7 +57,10 @@ pub(crate) fn decide_claimed(
     let mut packages = Vec::new();
     for client in response.clients() {
         if let ClientKeyMaterialOutcome::Success(key_package) = &client.outcome {
-            let identity = identity(key_package)?;
+            let leaf = key_package.leaf_node();
+            let identity = state
+                .naming
+                .admit(&state.policy, leaf.credential(), leaf.signature_key())?;
             if identity.client() != &client.client_uri || identity.user() != response.user_uri() {
                 return Err(BadKeyMaterial::Identity);
             }
@@ -76,8 +82,4 @@ pub(crate) fn decide_claimed(
         user: response.user_uri().clone(),
         packages,
     })
-}
-
-fn identity(key_package: &KeyPackage) -> Result<ClientIdentity, BadKeyMaterial> {
-    ClientIdentity::from_credential(key_package.leaf_node().credential()).map_err(|_| BadKeyMaterial::Identity)
 }

@@ -4,6 +4,7 @@
 //! - [`state`]: its MLS epoch, participant list and policy in memory, rebuilt from a checkpoint and the events since;
 //! - [`create`], [`commit`], [`proposals`], [`message`], [`report`], [`key_material`], [`group_info`]: `decide`, one file a
 //!   request;
+//! - [`credentials`]: whose a leaf is, and whether its room goes by real names or by pseudonyms;
 //! - [`franking`]: the stamp on a message, and what it proves later;
 //! - [`join_codes`], [`moderation`]: the same for what only this provider asks; [`records`] is what that leaves behind;
 //! - [`fan_out`]: what each destination receives of an event;
@@ -15,6 +16,7 @@
 pub(crate) mod app_data;
 pub mod commit;
 pub mod create;
+pub(crate) mod credentials;
 pub(crate) mod entity;
 pub mod event;
 pub(crate) mod fan_out;

@@ -215,7 +215,7 @@ fn effect_of(
             _ => Err(UpdateRefusal::invalid("only members remove themselves")),
         },
         Proposal::Update(update) => {
-            let renamed = handshake::identity_of(update.leaf_node().credential())?;
+            let renamed = handshake::identity_of(state, update.leaf_node())?;
             if *proposer != Proposer::Client(renamed) {
                 return Err(UpdateRefusal::invalid("the updated leaf names another client"));
             }
@@ -260,6 +260,8 @@ fn check_together(state: &RoomState, queued: &[(QueuedProposal, Pending)]) -> Re
     });
     let resolved = app_data::resolve(state, updates.collect(), Vec::new())?;
     let policy = resolved.after.as_ref().map_or(&state.policy, |(_, policy)| policy);
+    // No Commit could include it, and none could leave it out.
+    state.naming.check_policy(policy)?;
     let mut leaving = Vec::new();
     for pending in all() {
         let taken_out = pending

@@ -10,7 +10,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use mimi_hub_proto::components::{AppDataDictionary, AppDataUpdate};
-use mimi_hub_proto::mls::{CredentialRef, CredentialType, Extension, ExtensionType};
+use mimi_hub_proto::mls::{Extension, ExtensionType};
 use mimi_hub_proto::policy::{Actor, Change, RoomPolicy, authorize};
 use mimi_hub_proto::uri::{ProviderDomain, RoomUri, UserUri};
 use mimi_hub_proto::{ClientIdentity, tls};
@@ -19,6 +19,7 @@ use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 use tls_codec::Serialize as _;
 
+use super::credentials::Naming;
 use super::event::{ClaimedKeyPackage, CommitAccepted, RoomEvent};
 use super::proposals::replay_proposals;
 use super::records::HubRecords;
@@ -71,6 +72,8 @@ pub struct RoomState {
     /// The group's components.
     pub(crate) dictionary: AppDataDictionary,
     pub(crate) policy: RoomPolicy,
+    /// By which names the members go; the same for as long as the room lives.
+    pub(crate) naming: Naming,
     /// By leaf index.
     pub(crate) members: BTreeMap<u32, ClientIdentity>,
     /// How many clients each active participant has in the group.
@@ -181,12 +184,11 @@ impl RoomState {
         let group = checkpoint.group.load()?;
         let dictionary = read_dictionary(&group)?;
         let mut policy = RoomPolicy::from_dictionary(&dictionary)?;
-        let mut members = BTreeMap::new();
+        let (naming, members) = Naming::of_group(&group)?;
+        let members: BTreeMap<u32, ClientIdentity> = members.into_iter().collect();
         let mut active: BTreeMap<UserUri, u32> = BTreeMap::new();
-        for member in group.members() {
-            let identity = client_identity(&member.credential)?;
+        for identity in members.values() {
             *active.entry(identity.user().clone()).or_default() += 1;
-            members.insert(member.index.u32(), identity);
         }
         policy.set_clients(active.iter().map(|(user, clients)| (user.clone(), *clients)));
         let mut state = RoomState {
@@ -195,6 +197,7 @@ impl RoomState {
             group,
             dictionary,
             policy,
+            naming,
             members,
             providers: BTreeMap::new(),
             active: BTreeMap::new(),
@@ -443,17 +446,6 @@ impl RoomState {
             }
         }
     }
-}
-
-/// The identity in a credential of an MLS leaf.
-pub(crate) fn client_identity(
-    credential: &openmls::credentials::Credential,
-) -> Result<ClientIdentity, mimi_hub_proto::Error> {
-    let credential_type = CredentialType(credential.credential_type().into());
-    ClientIdentity::from_credential(CredentialRef {
-        credential_type,
-        content: credential.serialized_content(),
-    })
 }
 
 /// Reads the group's `app_data_dictionary`; empty where there is none.

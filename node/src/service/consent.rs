@@ -176,7 +176,8 @@ async fn announce(hub: &Arc<Hub>, scope: &ConsentScope, key_packages: &[KeyPacka
         other => return Err(unexpected(&other)),
     }
     let clients = key_packages.iter().map(|key_package| {
-        let identity = ClientIdentity::from_credential(key_package.leaf_node().credential())?;
+        let leaf = key_package.leaf_node();
+        let identity = ClientIdentity::of_leaf(leaf.credential(), leaf.signature_key())?;
         Ok(ClientKeyMaterial {
             client_uri: identity.client().clone(),
             outcome: ClientKeyMaterialOutcome::Success(key_package.clone()),

@@ -56,8 +56,11 @@ pub(crate) async fn at_hub(
 /// For a local user: at the room's hub, wherever that is.
 pub(crate) async fn for_user(hub: &Arc<Hub>, user: &UserUri, room: &RoomUri, body: Bytes) -> Result<Bytes, Problem> {
     let request: GroupInfoRequest = tls::decode_exact(&body).map_err(|error| Problem::malformed(&error))?;
-    let identity = ClientIdentity::from_credential(request.tbs.requesting_credential.as_ref())
-        .map_err(|error| Problem::malformed(&error))?;
+    let identity = ClientIdentity::of_leaf(
+        request.tbs.requesting_credential.as_ref(),
+        request.tbs.requesting_signature_key.as_bytes(),
+    )
+    .map_err(|error| Problem::malformed(&error))?;
     if identity.user() != user {
         return Err(Problem::wrong_user(user.as_str(), "requestingCredential"));
     }

@@ -73,8 +73,11 @@ fn decode(target: &UserUri, body: &Bytes) -> Result<(KeyMaterialRequest, RoomUri
         // See SPEC_NOTES.md: without a room, no Welcome could be routed.
         Problem::malformed(&"roomId is missing: key material is given out for one room")
     })?;
-    let identity = ClientIdentity::from_credential(request.tbs.requester_credential.as_ref())
-        .map_err(|error| Problem::malformed(&error))?;
+    let identity = ClientIdentity::of_leaf(
+        request.tbs.requester_credential.as_ref(),
+        request.tbs.requester_signature_key.as_bytes(),
+    )
+    .map_err(|error| Problem::malformed(&error))?;
     if *identity.user() != request.tbs.requesting_user {
         return Err(Problem::malformed(&"requesterCredential is not of requestingUser"));
     }

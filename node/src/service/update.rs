@@ -53,7 +53,7 @@ fn joins_as(commit: &CommitMessage, user: &UserUri) -> Result<bool, Problem> {
     let joiner = commit
         .commit()
         .path_leaf()
-        .map(|leaf| ClientIdentity::from_credential(leaf.credential()));
+        .map(|leaf| ClientIdentity::of_leaf(leaf.credential(), leaf.signature_key()));
     match joiner {
         Some(Ok(joiner)) if joiner.user() == user => Ok(true),
         _ => Err(Problem::wrong_user(user.as_str(), "the credential of the Commit")),

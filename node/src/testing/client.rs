@@ -17,15 +17,17 @@ use openmls::framing::SafeAadItem;
 use openmls::group::{CommitMessageBundle, StagedWelcome};
 use openmls::messages::group_info::VerifiableGroupInfo;
 use openmls::prelude::{
-    AppDataDictionaryUpdater, AppDataUpdateOperation as Operation, AppDataUpdateProposal, BasicCredential,
-    Capabilities, Ciphersuite, CredentialType, CredentialWithKey, Extension, ExtensionType, Extensions, ExternalSender,
-    GroupContext, GroupId, KeyPackage, LeafNodeIndex, LeafNodeParameters, Lifetime, MlsGroup, MlsGroupJoinConfig,
-    MlsMessageIn, MlsMessageOut, OpenMlsProvider, PURE_PLAINTEXT_WIRE_FORMAT_POLICY, ProcessedMessageContent, Proposal,
-    ProposalType, RatchetTreeIn, RequiredCapabilitiesExtension,
+    AppDataDictionaryUpdater, AppDataUpdateOperation as Operation, AppDataUpdateProposal, Ciphersuite, CredentialType,
+    CredentialWithKey, Extension, ExtensionType, Extensions, ExternalSender, GroupContext, GroupId, KeyPackage,
+    LeafNodeIndex, LeafNodeParameters, Lifetime, MlsGroup, MlsGroupJoinConfig, MlsMessageIn, MlsMessageOut,
+    OpenMlsProvider, PURE_PLAINTEXT_WIRE_FORMAT_POLICY, ProcessedMessageContent, Proposal, ProposalType, RatchetTreeIn,
+    RequiredCapabilitiesExtension,
 };
 use openmls_basic_credential::SignatureKeyPair;
 use openmls_rust_crypto::OpenMlsRustCrypto;
 use tls_codec::{Deserialize as _, Serialize as _};
+
+use super::credential::{Names, capabilities, credential, identity, identity_in};
 
 pub(crate) const SUITE: Ciphersuite = Ciphersuite::MLS_128_DHKEMX25519_AES128GCM_SHA256_Ed25519;
 
@@ -34,6 +36,8 @@ pub(crate) struct Client {
     provider: OpenMlsRustCrypto,
     pub(crate) signer: SignatureKeyPair,
     pub(crate) identity: ClientIdentity,
+    /// What its credential is like.
+    pub(crate) names: Names,
     /// The base policy of rooms that it makes.
     pub(crate) base: BaseRoomPolicy,
     /// `None` before it joins and after it is removed.
@@ -107,22 +111,22 @@ pub(crate) fn wire_key_package(key_package: &KeyPackage) -> wire::KeyPackage {
     tls::decode_exact(&key_package.tls_serialize_detached().unwrap()).unwrap()
 }
 
-/// The `number`th client of a user.
-pub(crate) fn identity(user: &UserUri, number: u32) -> ClientIdentity {
-    let name = user.as_str().rsplit('/').next().unwrap();
-    let client = format!("mimi://{}/d/{name}-{number}", user.domain()).parse().unwrap();
-    ClientIdentity::new(client, user.clone()).unwrap()
-}
-
 impl Client {
     pub(crate) fn new(user: &UserUri, number: u32) -> Self {
         Client {
             provider: OpenMlsRustCrypto::default(),
             signer: SignatureKeyPair::new(SUITE.signature_algorithm()).unwrap(),
             identity: identity(user, number),
+            names: Names::Real,
             base: BaseRoomPolicy::default(),
             group: None,
         }
+    }
+
+    /// The same client, with another credential.
+    pub(crate) fn named(mut self, names: Names) -> Self {
+        self.names = names;
+        self
     }
 
     pub(crate) fn user(&self) -> &UserUri {
@@ -138,7 +142,12 @@ impl Client {
     }
 
     fn credential(&self) -> CredentialWithKey {
-        credential(&self.identity, &self.signer)
+        credential(self.names, &self.identity, &self.signer)
+    }
+
+    /// Its Credential struct.
+    pub(crate) fn encoded_credential(&self) -> Vec<u8> {
+        self.credential().credential.tls_serialize_detached().unwrap()
     }
 
     pub(crate) fn key_package(&self) -> KeyPackage {
@@ -148,9 +157,9 @@ impl Client {
     /// A KeyPackage under any name, with any lifetime.
     pub(crate) fn key_package_for(&self, identity: &ClientIdentity, lifetime: Lifetime) -> KeyPackage {
         let builder = KeyPackage::builder()
-            .leaf_node_capabilities(capabilities())
+            .leaf_node_capabilities(capabilities(self.names))
             .key_package_lifetime(lifetime);
-        let credential = credential(identity, &self.signer);
+        let credential = credential(self.names, identity, &self.signer);
         let bundle = builder.build(SUITE, &self.provider, &self.signer, credential).unwrap();
         bundle.key_package().clone()
     }
@@ -210,7 +219,7 @@ impl Client {
             .ciphersuite(SUITE)
             .with_wire_format_policy(PURE_PLAINTEXT_WIRE_FORMAT_POLICY)
             .with_group_context_extensions(extensions.unwrap())
-            .with_capabilities(capabilities())
+            .with_capabilities(capabilities(self.names))
             .max_past_epochs(8)
             .replace_old_group()
             .build(&self.provider, &self.signer, self.credential())
@@ -245,6 +254,7 @@ impl Client {
             provider,
             signer,
             group,
+            names,
             ..
         } = self;
         let group = group.as_mut().expect("a member");
@@ -261,7 +271,7 @@ impl Client {
             builder = builder.propose_group_context_extensions(extensions.clone()).unwrap();
         }
         if let Some(renamed) = &plan.renamed {
-            let leaf = LeafNodeParameters::builder().with_credential_with_key(credential(renamed, signer));
+            let leaf = LeafNodeParameters::builder().with_credential_with_key(credential(*names, renamed, signer));
             builder = builder.leaf_node_parameters(leaf.build());
         }
         let mut stage = builder.load_psks(provider.storage()).unwrap();
@@ -305,7 +315,9 @@ impl Client {
             .unwrap_or_default();
         let group_info = VerifiableGroupInfo::tls_deserialize_exact(group_info.as_bytes()).unwrap();
         let tree = RatchetTreeIn::tls_deserialize_exact(tree.as_bytes()).unwrap();
-        let leaf = LeafNodeParameters::builder().with_capabilities(capabilities()).build();
+        let leaf = LeafNodeParameters::builder()
+            .with_capabilities(capabilities(self.names))
+            .build();
         let mut builder = MlsGroup::external_commit_builder()
             .with_config(join_config())
             .with_ratchet_tree(tree)
@@ -447,10 +459,11 @@ impl Client {
     }
 
     pub(crate) fn propose_update(&mut self, renamed: Option<&ClientIdentity>) -> ProposalMessage {
+        let names = self.names;
         self.propose(|group, provider, signer| {
             let mut leaf = LeafNodeParameters::builder();
             if let Some(renamed) = renamed {
-                leaf = leaf.with_credential_with_key(credential(renamed, signer));
+                leaf = leaf.with_credential_with_key(credential(names, renamed, signer));
             }
             group.propose_self_update(provider, signer, leaf.build()).unwrap().0
         })
@@ -515,10 +528,7 @@ impl Client {
     pub(crate) fn members(&self) -> Vec<(u32, ClientIdentity)> {
         let members = self.group().members();
         members
-            .map(|member| {
-                let identity = tls::decode_exact(member.credential.serialized_content()).unwrap();
-                (member.index.u32(), identity)
-            })
+            .map(|member| (member.index.u32(), identity_in(&member.credential)))
             .collect()
     }
 
@@ -529,23 +539,6 @@ impl Client {
             .map(|(leaf, _)| leaf)
             .collect()
     }
-}
-
-fn credential(identity: &ClientIdentity, signer: &SignatureKeyPair) -> CredentialWithKey {
-    CredentialWithKey {
-        credential: BasicCredential::new(tls::encode(identity)).into(),
-        signature_key: signer.public().into(),
-    }
-}
-
-fn capabilities() -> Capabilities {
-    Capabilities::new(
-        None,
-        Some(&[SUITE]),
-        Some(&[ExtensionType::AppDataDictionary]),
-        Some(&[ProposalType::AppDataUpdate, ProposalType::SelfRemove]),
-        Some(&[CredentialType::Basic]),
-    )
 }
 
 fn join_config() -> MlsGroupJoinConfig {

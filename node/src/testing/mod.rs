@@ -2,6 +2,7 @@
 
 pub(crate) mod client;
 pub(crate) mod content;
+pub(crate) mod credential;
 pub(crate) mod entity;
 pub(crate) mod hub;
 pub(crate) mod roles;

@@ -30,6 +30,7 @@ pub(crate) fn roles() -> RoleData {
         Capability::CAN_UN_BAN,
         Capability::CAN_CHANGE_USER_ROLE,
         Capability::CAN_CHANGE_ROLE_DEFINITIONS,
+        Capability::CAN_CHANGE_ROOM_MEMBERSHIP_STYLE,
         Capability::CAN_CREATE_JOIN_CODE,
         Capability::CAN_DELETE_JOIN_CODE,
         Capability::CAN_DESTROY_ROOM,

@@ -298,8 +298,8 @@ impl UserState {
     }
 
     fn check(&self, at_ms: u64, client: &ClientUri, key_package: &KeyPackage) -> Result<StoredKeyPackage, String> {
-        let identity =
-            ClientIdentity::from_credential(key_package.leaf_node().credential()).map_err(|e| e.to_string())?;
+        let leaf = key_package.leaf_node();
+        let identity = ClientIdentity::of_leaf(leaf.credential(), leaf.signature_key()).map_err(|e| e.to_string())?;
         if identity.client() != client || identity.user() != &self.user {
             return Err(format!("it is for {} of {}", identity.client(), identity.user()));
         }

@@ -8,6 +8,7 @@ use mimi_hub_proto::uri::{ClientUri, RoomUri, UserUri};
 use super::commit::{RoomChange, UpdateAnswer};
 use super::gateway::Gateway;
 use super::message::MessageAnswer;
+use super::pseudonyms::{KnownClients, Pseudonym};
 use super::receive::Received;
 use super::roles::InitialState;
 use super::state::{ClientState, TreeOption};
@@ -53,6 +54,18 @@ impl Client {
     #[must_use]
     pub fn gateway(&self) -> &Gateway {
         &self.gateway
+    }
+
+    /// This client under a pseudonym of its user ([`ClientState::under`]), not yet known to the provider.
+    ///
+    /// # Errors
+    /// As [`ClientState::under`].
+    pub fn under(&self, pseudonym: &Pseudonym) -> Result<Self, OpsError> {
+        Ok(Self {
+            state: self.state.under(pseudonym)?,
+            gateway: self.gateway.clone(),
+            cursor: None,
+        })
     }
 
     fn user(&self) -> UserUri {
@@ -128,6 +141,51 @@ impl Client {
             key_material,
         };
         self.change(room, &change).await
+    }
+
+    /// Puts a user on the participant list of a minimal metadata room, and its clients into the group, by the pseudonym that it
+    /// has handed over; then sends the members each other's keys. All its clients must be `expected`'s.
+    ///
+    /// # Errors
+    /// [`OpsError::Unlinked`] when they are somebody else's, or it cannot be told whose; otherwise as [`Client::add_user`] and
+    /// [`Client::send`].
+    pub async fn add_pseudonym(
+        &mut self,
+        room: &RoomUri,
+        pseudonym: &Pseudonym,
+        expected: &UserUri,
+        known: &KnownClients,
+        role_index: u32,
+    ) -> Result<(), OpsError> {
+        let user = pseudonym.user();
+        let request = self.state.key_material_request(room, user)?;
+        let key_material = self.gateway.key_material(&self.user(), user, request).await?;
+        self.state.introduced(pseudonym);
+        for client in self.state.introduced_clients(user, &key_material, known)? {
+            if client.user() != expected {
+                return Err(OpsError::Unlinked {
+                    client: client.client().clone(),
+                    why: "it is not of the user that was expected",
+                });
+            }
+        }
+        let change = RoomChange::AddUser {
+            user: user.clone(),
+            role_index,
+            key_material,
+        };
+        self.change(room, &change).await?;
+        self.send_link_keys(room).await
+    }
+
+    /// Sends the members of a minimal metadata room the keys that this client knows: its own, after it has joined by itself,
+    /// and those of others.
+    ///
+    /// # Errors
+    /// As [`Client::send`].
+    pub async fn send_link_keys(&mut self, room: &RoomUri) -> Result<(), OpsError> {
+        let content = self.state.link_keys_message(room)?;
+        self.send(room, &content).await
     }
 
     /// Changes a room with a Commit. Where the room has moved on, the Commit is built anew upon what the stream brings.

@@ -9,9 +9,9 @@ use openmls::group::{MlsGroup, MlsGroupCreateConfig, PURE_PLAINTEXT_WIRE_FORMAT_
 use openmls::messages::group_info::VerifiableGroupInfo;
 use openmls::prelude::tls_codec::{Deserialize as _, Serialize as _};
 use openmls::prelude::{
-    AppDataDictionary, AppDataDictionaryExtension, AppDataUpdateProposal, CredentialType, Extension, ExtensionType,
-    Extensions, ExternalSender, GroupContext, LeafNodeParameters, MlsMessageBodyIn, MlsMessageIn, ProposalType,
-    PublicMessageIn, RequiredCapabilitiesExtension,
+    AppDataDictionary, AppDataDictionaryExtension, AppDataUpdateProposal, Extension, ExtensionType, Extensions,
+    ExternalSender, GroupContext, LeafNodeParameters, MlsMessageBodyIn, MlsMessageIn, ProposalType, PublicMessageIn,
+    RequiredCapabilitiesExtension,
 };
 use openmls_traits::OpenMlsProvider as _;
 
@@ -56,8 +56,8 @@ impl ClientState {
             ExternalSender::tls_deserialize_exact(external_sender).map_err(OpsError::answer("ExternalSender"))?;
         let config = MlsGroupCreateConfig::builder()
             .ciphersuite(CIPHERSUITE)
-            .capabilities(ClientKeys::capabilities())
-            .with_group_context_extensions(group_context_extensions(room, hub_key, external_sender, initial)?)
+            .capabilities(keys.capabilities())
+            .with_group_context_extensions(group_context_extensions(keys, room, hub_key, external_sender, initial)?)
             .wire_format_policy(PURE_PLAINTEXT_WIRE_FORMAT_POLICY)
             .build();
         let group_id = room::group_id(room);
@@ -141,7 +141,7 @@ impl ClientState {
             proposals.push(public_message(&encode(&pending.proposal))?);
         }
         let leaf = LeafNodeParameters::builder()
-            .with_capabilities(ClientKeys::capabilities())
+            .with_capabilities(keys.capabilities())
             .build();
         let mut builder = MlsGroup::external_commit_builder()
             .with_config(room::join_config())
@@ -196,6 +196,7 @@ impl ClientState {
 }
 
 fn group_context_extensions(
+    keys: &ClientKeys,
     room: &RoomUri,
     hub_key: SignaturePublicKey,
     external_sender: ExternalSender,
@@ -204,7 +205,7 @@ fn group_context_extensions(
     let required = RequiredCapabilitiesExtension::new(
         &[ExtensionType::AppDataDictionary],
         &[ProposalType::AppDataUpdate],
-        &[CredentialType::Basic],
+        &[keys.credential_type()],
     );
     let mut dictionary = AppDataDictionary::new();
     let franking = franking::components(room, hub_key);

@@ -4,10 +4,9 @@
 use mimi_hub_proto::ClientIdentity;
 use mimi_hub_proto::tls::encode;
 use mimi_hub_proto::uri::{ClientUri, UserUri};
-use openmls::prelude::tls_codec::Serialize as _;
+use openmls::prelude::tls_codec::{Deserialize as _, Serialize as _};
 use openmls::prelude::{
-    BasicCredential, Capabilities, Ciphersuite, Credential, CredentialType, CredentialWithKey, ExtensionType,
-    KeyPackage, ProposalType,
+    Capabilities, Ciphersuite, Credential, CredentialType, CredentialWithKey, ExtensionType, KeyPackage, ProposalType,
 };
 use openmls_basic_credential::SignatureKeyPair;
 use openmls_rust_crypto::OpenMlsRustCrypto;
@@ -34,9 +33,18 @@ impl ClientKeys {
     /// Makes a fresh signature key for the client.
     pub(crate) fn generate(client: ClientUri, user: UserUri) -> Result<Self, OpsError> {
         let identity = ClientIdentity::new(client, user).map_err(OpsError::mls("make the credential"))?;
+        Self::generate_with(identity, |identity, _| Ok(identity.to_credential()))
+    }
+
+    /// Makes a fresh signature key, and the credential that goes with it.
+    pub(super) fn generate_with(
+        identity: ClientIdentity,
+        credential: impl FnOnce(&ClientIdentity, &[u8]) -> Result<mimi_hub_proto::mls::Credential, OpsError>,
+    ) -> Result<Self, OpsError> {
         let signer = SignatureKeyPair::new(CIPHERSUITE.signature_algorithm())
             .map_err(crypto_failed("make the signature key"))?;
-        let credential = BasicCredential::new(encode(&identity)).into();
+        let credential = encode(&credential(&identity, signer.public())?);
+        let credential = Credential::tls_deserialize_exact(credential).map_err(OpsError::mls("make the credential"))?;
         Ok(Self {
             provider: OpenMlsRustCrypto::default(),
             signer,
@@ -52,21 +60,31 @@ impl ClientKeys {
         }
     }
 
+    /// The credential as the wire has it.
+    pub(crate) fn wire_credential(&self) -> Result<mimi_hub_proto::mls::Credential, OpsError> {
+        super::room::wire_credential(&self.credential)
+    }
+
+    /// The type of this client's credential, the only one that it shares a group with: pseudonyms and real names do not mix.
+    pub(crate) fn credential_type(&self) -> CredentialType {
+        self.credential.credential_type()
+    }
+
     /// What this client understands beyond RFC 9420's defaults.
-    pub(crate) fn capabilities() -> Capabilities {
+    pub(crate) fn capabilities(&self) -> Capabilities {
         Capabilities::new(
             None,
             Some(&[CIPHERSUITE]),
             Some(&[ExtensionType::AppDataDictionary]),
             Some(&[ProposalType::AppDataUpdate]),
-            Some(&[CredentialType::Basic]),
+            Some(&[self.credential_type()]),
         )
     }
 
     /// Makes a KeyPackage, keeps its private keys for the Welcome, and gives the struct's bytes.
     pub(crate) fn key_package(&self) -> Result<Vec<u8>, OpsError> {
         let bundle = KeyPackage::builder()
-            .leaf_node_capabilities(Self::capabilities())
+            .leaf_node_capabilities(self.capabilities())
             .build(CIPHERSUITE, &self.provider, &self.signer, self.credential_with_key())
             .map_err(OpsError::mls("make a KeyPackage"))?;
         bundle

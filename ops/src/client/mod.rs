@@ -11,6 +11,7 @@
 //! | `receive` | FanoutMessages |
 //! | `franking` | the stamp of the hub on messages, and reporting them |
 //! | `people` | consent, finding users, reports, over the gateway |
+//! | `pseudonyms` | minimal metadata rooms: a user's pseudonym, and who is behind those of others |
 //! | `app_data` | what AppDataUpdates do to the room's components |
 //! | `roles` | what a new room begins with |
 //! | `driver` ([`Client`]) | state and gateway together: send, follow the stream, try again |
@@ -24,6 +25,7 @@ mod join;
 mod keys;
 mod message;
 mod people;
+mod pseudonyms;
 mod receive;
 mod requests;
 mod roles;
@@ -44,6 +46,7 @@ pub use gateway::{
 };
 pub use join::NewRoom;
 pub use message::MessageAnswer;
+pub use pseudonyms::{IdentityLinkKey, KnownClients, MemberIdentity, Pseudonym};
 pub use receive::Received;
 pub use requests::GroupInfoQuery;
 pub use roles::{InitialState, NO_ROLE, ROLE_ADMIN, ROLE_BANNED, ROLE_MEMBER, ROLE_MODERATOR, default_roles};

@@ -104,7 +104,8 @@ impl Client {
         let mut clients = Vec::new();
         for octets in told.decoded()? {
             let key_package: KeyPackage = decode_exact(&octets).map_err(OpsError::answer("KeyPackage"))?;
-            let identity = ClientIdentity::from_credential(key_package.leaf_node().credential())
+            let leaf = key_package.leaf_node();
+            let identity = ClientIdentity::of_leaf(leaf.credential(), leaf.signature_key())
                 .map_err(OpsError::answer("KeyPackage"))?;
             clients.push(ClientKeyMaterial {
                 client_uri: identity.client().clone(),

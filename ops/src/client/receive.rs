@@ -17,6 +17,7 @@ use openmls_traits::OpenMlsProvider as _;
 use super::app_data;
 use super::franking;
 use super::message::{check_claims, shown_text};
+use super::pseudonyms;
 use super::room::{self, Membership, UpdateKind};
 use super::state::ClientState;
 use super::transcript::{TranscriptEntry, digest};
@@ -237,7 +238,9 @@ impl ClientState {
     ) -> Result<Received, OpsError> {
         let octets = encode(message);
         let message_digest = digest(&octets);
-        let ClientState { keys, rooms, .. } = self;
+        let ClientState {
+            keys, rooms, link_keys, ..
+        } = self;
         let Some(membership) = rooms.get_mut(room) else {
             return Ok(Received::Nothing);
         };
@@ -295,6 +298,7 @@ impl ClientState {
             Err(error @ OpsError::Signature { what: "frank" }) => membership.failures.push(error.to_string()),
             Err(error) => return Err(error),
         }
+        pseudonyms::learn(keys, link_keys, group, &content)?;
         membership.deliver(TranscriptEntry {
             user: sender.user().clone(),
             client: sender.client().clone(),

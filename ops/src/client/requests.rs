@@ -36,7 +36,7 @@ impl ClientState {
             acceptable_ciphersuites: vec![CipherSuite(group.ciphersuite().into())],
             required_capabilities: required_capabilities(group.extensions())?,
             requester_signature_key: SignaturePublicKey::new(self.keys.signer.public()),
-            requester_credential: self.identity().to_credential(),
+            requester_credential: self.keys.wire_credential()?,
         };
         let key_material_request_signature = self.keys.sign(&tbs.sign_content())?;
         Ok(encode(&KeyMaterialRequest {
@@ -58,7 +58,7 @@ impl ClientState {
         let tbs = GroupInfoRequestTbs {
             cipher_suite: CipherSuite(CIPHERSUITE.into()),
             requesting_signature_key: SignaturePublicKey::new(self.keys.signer.public()),
-            requesting_credential: self.identity().to_credential(),
+            requesting_credential: self.keys.wire_credential()?,
             group_info_public_key: HpkePublicKey::new(keys.public.clone()),
             joining_code: join_code.map(|code| code.as_bytes().to_vec()),
         };

@@ -190,6 +190,17 @@ impl InitialState {
         })
     }
 
+    /// A minimal metadata room (draft-ietf-mimi-protocol, 6), of one who goes by this pseudonym. It has no name, which the hub
+    /// would see.
+    ///
+    /// # Errors
+    /// As [`InitialState::new`].
+    pub fn minimal_metadata(room: &RoomUri, creator: UserUri) -> Result<Self, OpsError> {
+        let mut initial = Self::new(room, creator, "")?;
+        initial.policy.pseudonyms_allowed = true;
+        Ok(initial)
+    }
+
     /// The entries of the `app_data_dictionary`.
     pub(super) fn components(&self) -> [(ComponentId, Vec<u8>); 4] {
         [

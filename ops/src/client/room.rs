@@ -2,11 +2,11 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use mimi_hub_proto::ClientIdentity;
 use mimi_hub_proto::components::{ParticipantListData, RoleData, RoomMetaData};
 use mimi_hub_proto::policy::RoomPolicy;
 use mimi_hub_proto::tls::decode_exact;
 use mimi_hub_proto::uri::{RoomUri, UserUri};
+use mimi_hub_proto::{ClientIdentity, LeafCredential};
 use openmls::ciphersuite::hash_ref::ProposalRef;
 use openmls::group::{GroupId, MlsGroup, MlsGroupJoinConfig, PURE_PLAINTEXT_WIRE_FORMAT_POLICY};
 use openmls::prelude::tls_codec::Serialize as _;
@@ -203,21 +203,42 @@ pub(super) fn policy(group: &MlsGroup) -> Result<RoomPolicy, OpsError> {
     app_data::room_policy(group.extensions())
 }
 
-pub(super) fn identity(credential: &Credential) -> Result<ClientIdentity, OpsError> {
+/// A credential as the wire has it.
+pub(super) fn wire_credential(credential: &Credential) -> Result<mimi_hub_proto::mls::Credential, OpsError> {
     let octets = credential
         .tls_serialize_detached()
-        .map_err(OpsError::mls("encode a member's credential"))?;
-    decode_exact::<mimi_hub_proto::mls::Credential>(&octets)
-        .and_then(|credential| ClientIdentity::from_credential(credential.as_ref()))
+        .map_err(OpsError::mls("encode a credential"))?;
+    decode_exact(&octets).map_err(OpsError::mls("read a credential"))
+}
+
+pub(super) fn leaf_credential(credential: &Credential) -> Result<LeafCredential, OpsError> {
+    LeafCredential::from_credential(wire_credential(credential)?.as_ref())
         .map_err(OpsError::mls("read a member's credential"))
 }
 
-/// The members of the group, by leaf.
+pub(super) fn identity(credential: &Credential) -> Result<ClientIdentity, OpsError> {
+    leaf_credential(credential).map(LeafCredential::into_identity)
+}
+
+/// The members of the group, by leaf. All go by real names, or all by pseudonyms (draft-ietf-mimi-protocol, 6.1).
 pub(super) fn members(group: &MlsGroup) -> Result<Vec<(LeafNodeIndex, ClientIdentity)>, OpsError> {
-    group
-        .members()
-        .map(|member| Ok((member.index, identity(&member.credential)?)))
-        .collect()
+    let mut members = Vec::new();
+    let mut pseudonymous = None;
+    for member in group.members() {
+        let credential = leaf_credential(&member.credential)?;
+        if !credential.is_bound_to(&member.signature_key) {
+            return Err(OpsError::mls("read a member's credential")(
+                "it is for another signature key",
+            ));
+        }
+        if *pseudonymous.get_or_insert(credential.is_pseudonymous()) != credential.is_pseudonymous() {
+            return Err(OpsError::mls("read a member's credential")(
+                "some members go by real names, some by pseudonyms",
+            ));
+        }
+        members.push((member.index, credential.into_identity()));
+    }
+    Ok(members)
 }
 
 /// The leaves of all clients of a user.

@@ -10,6 +10,7 @@ use mimi_hub_proto::ClientIdentity;
 use mimi_hub_proto::uri::{ClientUri, RoomUri, UserUri};
 
 use super::keys::ClientKeys;
+use super::pseudonyms::IdentityLinkKey;
 use super::room::{Membership, RoomState};
 use super::transcript::TranscriptEntry;
 use crate::OpsError;
@@ -30,6 +31,8 @@ pub struct ClientState {
     pub(super) keys: ClientKeys,
     pub(super) rooms: BTreeMap<RoomUri, Membership>,
     pub(super) tree: TreeOption,
+    /// What it knows of users that go by pseudonyms.
+    pub(super) link_keys: BTreeMap<UserUri, IdentityLinkKey>,
 }
 
 impl ClientState {
@@ -42,6 +45,7 @@ impl ClientState {
             keys: ClientKeys::generate(client, user)?,
             rooms: BTreeMap::new(),
             tree,
+            link_keys: BTreeMap::new(),
         })
     }
 

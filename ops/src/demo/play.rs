@@ -2,6 +2,7 @@
 
 mod people;
 mod policy;
+mod pseudonyms;
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -132,7 +133,13 @@ impl Play {
         .await?;
         self.room_scene(report, "Dave joins by a join code", Self::join_by_code)
             .await?;
-        self.room_scene(report, "the hub bans Dave", Self::ban).await
+        self.room_scene(report, "the hub bans Dave", Self::ban).await?;
+        self.room_scene(
+            report,
+            "Alice and Cathy meet in a room of pseudonyms",
+            Self::pseudonymous_room,
+        )
+        .await
     }
 
     /// Counts into the report what has been counted so far.

@@ -50,6 +50,8 @@ registry! {
     BASIC = 1;
     /// `x509`.
     X509 = 2;
+    /// PseudonymousCredential of draft-ietf-mimi-protocol, which has no type yet: one for private use, see `SPEC_NOTES.md`.
+    PSEUDONYMOUS = 0xf061;
 }
 
 registry! {

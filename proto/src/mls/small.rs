@@ -83,6 +83,14 @@ impl Credential {
         })
     }
 
+    /// A credential of a type whose content this module does not look into.
+    pub(crate) fn opaque(credential_type: CredentialType, content: Vec<u8>) -> Self {
+        Credential {
+            credential_type,
+            content,
+        }
+    }
+
     /// A view.
     pub fn as_ref(&self) -> CredentialRef<'_> {
         CredentialRef {

@@ -11,10 +11,11 @@ use mimi_hub_proto::tls::{Decode, Encode, decode_exact, encode};
 use mimi_hub_proto::{
     ClientIdentity, ClientKeyMaterial, ClientKeyMaterialOutcome, FanoutEvent, FanoutMessage, Frank, FrankAad,
     FrankingAgentData, FrankingIntegrityTbs, GroupInfoOption, GroupInfoRatchetTreeTbe, GroupInfoRequest,
-    GroupInfoRequestTbs, GroupInfoResponse, GroupInfoResponseTbs, HandshakeBundle, KeyMaterialRequest,
-    KeyMaterialRequestTbs, KeyMaterialResponse, KeyMaterialUserCode, PartialGroupInfo, PendingProposal,
-    RatchetTreeOption, RatchetTreePresence, ServerFrankingContext, SubmitMessageRequest, SubmitMessageResponse,
-    UpdateOutcome, UpdateRequest, UpdateRoomResponse, decode_all, encode_all,
+    GroupInfoRequestTbs, GroupInfoResponse, GroupInfoResponseTbs, HandshakeBundle, IdentityLinkTbe, KeyMaterialRequest,
+    KeyMaterialRequestTbs, KeyMaterialResponse, KeyMaterialUserCode, LeafCredential, PartialGroupInfo, PendingProposal,
+    PseudonymousCredential, PseudonymousCredentialTbs, RatchetTreeOption, RatchetTreePresence, ServerFrankingContext,
+    SubmitMessageRequest, SubmitMessageResponse, UpdateOutcome, UpdateRequest, UpdateRoomResponse, decode_all,
+    encode_all,
 };
 use proptest::collection::vec;
 use proptest::option;
@@ -282,6 +283,12 @@ fn update_room_response() -> BoxedStrategy<UpdateRoomResponse> {
         .boxed()
 }
 
+/// The octets as a UUID of version 4.
+fn random_uuid(octets: u128) -> String {
+    let hex = format!("{:032x}", octets & !(0xf << 76) & !(0xc << 60) | (4 << 76) | (8 << 60));
+    [&hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..]].join("-")
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(128))]
 
@@ -301,6 +308,28 @@ proptest! {
         survives(&credential)?;
         let user = format!("mimi://{}/u/{id}", client.domain()).parse().unwrap();
         survives(&ClientIdentity::new(client, user).unwrap())?;
+    }
+
+    #[test]
+    fn pseudonymous_credentials(
+        domain in "[a-z]{1,9}\\.example",
+        ids in any::<[u128; 2]>(),
+        key in octets(),
+        link in octets(),
+        signature in octets(),
+        real in credential(),
+    ) {
+        let [client, user] = ids.map(random_uuid);
+        let client = format!("mimi://{domain}/d/{client}").parse().unwrap();
+        let user = format!("mimi://{domain}/u/{user}").parse().unwrap();
+        let tbs = PseudonymousCredentialTbs::new(client, user, SignaturePublicKey::new(key)).unwrap();
+        survives(&tbs)?;
+        let pseudonymous = PseudonymousCredential::new(tbs, link);
+        survives(&pseudonymous)?;
+        survives(&pseudonymous.to_credential())?;
+        let read = LeafCredential::from_credential(pseudonymous.to_credential().as_ref());
+        prop_assert_eq!(read, Ok(LeafCredential::Pseudonymous(Box::new(pseudonymous))));
+        survives(&IdentityLinkTbe { pseudonymous_credential_signature: signature, client_credential: real })?;
     }
 
     #[test]

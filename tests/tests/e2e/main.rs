@@ -23,6 +23,7 @@ mod notify;
 mod people;
 mod policy;
 mod process;
+mod pseudonyms;
 mod rebuild;
 mod relay;
 mod scene;

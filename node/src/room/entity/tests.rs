@@ -11,5 +11,6 @@ mod messages;
 mod moderation;
 mod properties;
 mod proposals;
+mod pseudonyms;
 mod uploads;
 mod world;

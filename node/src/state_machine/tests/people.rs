@@ -1,7 +1,9 @@
 //! What is kept across entities: reports, terms that users are found by, and consent on its way.
 
 use super::*;
-use crate::room::report::ReportRecord;
+use crate::room::event::FrankRecord;
+use crate::room::franking::Verdict;
+use crate::room::report::{ReportRecord, ReportedMessage};
 use crate::user::consent::{ConsentSent, SentEffect};
 use crate::user::discovery::{self, Entry, Searchable, Source};
 
@@ -37,6 +39,39 @@ fn a_report_outlives_its_event_until_it_is_closed() {
     replica.accept(accepted(&room(), 3, Event::Room(closed)));
     assert_eq!(keys_with(&replica, keys::REPORTS), 0);
     assert!(!replica.has(&keys::report(&room(), 1)) && !replica.has(&keys::open_report(&room(), 1)));
+}
+
+/// Not even among the room's events.
+#[test]
+fn what_was_reported_is_not_kept_when_the_report_is_closed() {
+    let replica = Replica::new();
+    let Event::Room(RoomEvent::AbuseReported(mut full)) = report(70) else {
+        panic!("another event")
+    };
+    full.reporter = Some("mimi://b.example/u/tell-tale".parse().unwrap());
+    full.note = "a note of sorts".to_owned();
+    full.messages = vec![ReportedMessage {
+        content: b"an insult".to_vec().into(),
+        accepted_timestamp: 60,
+        frank: FrankRecord {
+            server_frank: [1; 32],
+            ciphersuite: 1,
+            integrity_signature: Vec::new().into(),
+        },
+        verdict: Verdict::Proven,
+    }];
+    replica.accept(accepted(&room(), 1, Event::Room(RoomEvent::AbuseReported(full))));
+    let holds = |text: &str| {
+        let everything = replica.everything();
+        let mut values = everything.iter().map(|(_, value)| value);
+        values.any(|value| value.windows(text.len()).any(|window| window == text.as_bytes()))
+    };
+    let texts = ["tell-tale", "a note of sorts", "an insult"];
+    assert!(texts.into_iter().all(holds));
+    let closed = RoomEvent::AbuseReportClosed { seq: 1, at_ms: 70 };
+    replica.accept(accepted(&room(), 2, Event::Room(closed)));
+    assert!(!texts.into_iter().any(holds));
+    assert_eq!(replica.seqs(&room()), [1, 2]);
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Publishing KeyPackages, clients and rooms.
 
 use super::*;
-use crate::testing::client::identity;
+use crate::testing::credential::{Names, identity, pseudonym};
 use crate::user::decide::{CLIENTS_PER_USER_MAX, KEY_PACKAGES_PER_CLIENT_MAX};
 use crate::user::event::StoredKeyPackage;
 
@@ -214,4 +214,38 @@ async fn a_room_list_is_kept_for_users_that_are_not_announced_yet() {
         panic!("another answer")
     };
     assert_eq!(rooms, [other]);
+}
+
+#[tokio::test]
+async fn protocol_6_1_key_packages_are_published_under_a_pseudonym() {
+    let hub = TestHub::start(config()).await;
+    let user = pseudonym("a.example", 1);
+    let mut world = World {
+        user: Driven::new(&hub.hub, EntityId::User(user.clone())),
+        now_ms: clock::now_ms(),
+    };
+    world.ask(UserRequest::Create).accepted();
+    let masked = |names| Client::new(&user, 1).named(names);
+    let client = masked(Names::Pseudonyms).identity.client().clone();
+    world.ask(UserRequest::AddClient(client)).accepted();
+    let refusals = [
+        (masked(Names::OfAnotherKey), "is not the key beside it"),
+        (masked(Names::Malformed), "input ends early"),
+        (
+            Client::new(&pseudonym("a.example", 2), 1).named(Names::Pseudonyms),
+            "it is for",
+        ),
+    ];
+    for (other, wanted) in refusals {
+        let package = lasting(&other, 1_000);
+        let reason = refusal(&mut world, &masked(Names::Pseudonyms), vec![package]);
+        assert!(reason.contains(wanted), "{reason}");
+    }
+    let sound = masked(Names::Pseudonyms);
+    world.publish(&sound, vec![lasting(&sound, 1_000)]).accepted();
+    let response = world.claim_with(|tbs| {
+        tbs.target_user = user.clone();
+        tbs.required_capabilities.credential_types = vec![mimi_hub_proto::mls::CredentialType::PSEUDONYMOUS];
+    });
+    assert_eq!(given(&response).len(), 1);
 }

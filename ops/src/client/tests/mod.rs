@@ -4,6 +4,7 @@ mod answers;
 mod deliveries;
 mod franking;
 mod group_info;
+mod pseudonyms;
 mod requests;
 mod story;
 

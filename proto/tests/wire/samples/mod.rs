@@ -12,7 +12,7 @@ use mimi_hub_proto::uri::IdentifierUri;
 use mimi_hub_proto::{
     ClientIdentity, ClientKeyMaterial, ClientKeyMaterialOutcome, Error, FanoutEvent, FanoutMessage, FrankAad,
     FrankingAgentData, FrankingIntegrityTbs, GroupInfoOption, GroupInfoRatchetTreeTbe, GroupInfoResponse,
-    HandshakeBundle, KeyMaterialResponse, KeyMaterialUserCode, PendingProposal, RatchetTreeOption,
+    HandshakeBundle, IdentityLinkTbe, KeyMaterialResponse, KeyMaterialUserCode, PendingProposal, RatchetTreeOption,
     SubmitMessageRequest, SubmitMessageResponse, UpdateOutcome, UpdateRequest, UpdateRoomResponse,
 };
 
@@ -111,6 +111,7 @@ fn credentials_and_franking() -> Vec<Sample> {
             ClientIdentity::new(client("ClientB1"), bob()).unwrap(),
         ),
         sample("credential.basic", credential()),
+        sample("credential.pseudonymous", pseudonymous_credential().to_credential()),
         sample(
             "credential.unknown",
             Credential::new(CredentialType(0xf00d), b"opaque".to_vec()).unwrap(),
@@ -130,6 +131,15 @@ fn credentials_and_franking() -> Vec<Sample> {
             "identifier_uri",
             "https://a.example/avatar.png".parse::<IdentifierUri>().unwrap(),
         ),
+        sample(
+            "identity_link_tbe",
+            IdentityLinkTbe {
+                pseudonymous_credential_signature: vec![0x5e; 64],
+                client_credential: credential(),
+            },
+        ),
+        sample("pseudonymous_credential", pseudonymous_credential()),
+        sample("pseudonymous_credential_tbs", pseudonymous_credential().tbs()),
         sample("server_franking_context", franking_context()),
     ]
 }

@@ -13,7 +13,8 @@ use mimi_hub_proto::tls::encode;
 use mimi_hub_proto::uri::{ClientUri, RoomUri, UserUri};
 use mimi_hub_proto::{
     ClientIdentity, Frank, FrankAad, GroupInfoRequest, GroupInfoRequestTbs, GroupInfoResponseTbs, KeyMaterialRequest,
-    KeyMaterialRequestTbs, PartialGroupInfo, RatchetTreePresence, ServerFrankingContext,
+    KeyMaterialRequestTbs, PartialGroupInfo, PseudonymousCredential, PseudonymousCredentialTbs, RatchetTreePresence,
+    ServerFrankingContext,
 };
 
 use crate::mls_bytes::{self, Content, Node, ProposalOrRef, Psk, Source, verbatim};
@@ -43,6 +44,15 @@ pub(super) fn group_id() -> Vec<u8> {
 
 pub(super) fn credential() -> Credential {
     ClientIdentity::new(client("ClientB1"), bob()).unwrap().to_credential()
+}
+
+pub(super) fn pseudonymous_credential() -> PseudonymousCredential {
+    let client = client("0c1ca6a6-5b1f-4c39-9a53-5d6c8e1f7b02");
+    let user = "mimi://b.example/u/7d3f0b52-91c4-4e7a-b0de-2f4a6c8e0d11"
+        .parse()
+        .unwrap();
+    let tbs = PseudonymousCredentialTbs::new(client, user, signature_key()).unwrap();
+    PseudonymousCredential::new(tbs, vec![0xe1; 48])
 }
 
 pub(super) fn signature_key() -> SignaturePublicKey {

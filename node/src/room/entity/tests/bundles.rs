@@ -3,7 +3,9 @@
 use mimi_hub_proto::mls::{Extension, GroupInfo, Welcome};
 use mimi_hub_proto::{GroupInfoOption, PartialGroupInfo, RatchetTreePresence, tls};
 
-use super::world::{ALICE, World, user};
+use super::world::{ALICE, World, domain, user};
+use crate::room::event::RoomEvent;
+use crate::room::fan_out;
 use crate::testing::client::{Bundle, Client, Plan};
 use crate::testing::roles::MEMBER;
 
@@ -175,4 +177,27 @@ async fn the_welcome_is_for_exactly_the_added_clients() {
         .unwrap_err()
         .not_allowed("not for the clients that the Commit adds");
     world.send(ALICE, &nobody).unwrap();
+}
+
+/// Whoever is to join by it gets it encrypted, from [`crate::room::group_info::seal`]; nobody gets it otherwise.
+#[tokio::test]
+async fn protocol_5_6_no_group_info_is_in_what_is_fanned_out() {
+    let (_hub, mut world) = World::new().await;
+    let bob = Client::new(&user("bob@b.example"), 1);
+    let plan = world.plan_to_add(&bob, MEMBER);
+    let bundle = world.people[ALICE].commit(plan);
+    let accepted = world.send(ALICE, &bundle).unwrap();
+    assert_eq!(accepted.group_info, bundle.group_info().as_bytes(), "the hub has it");
+    let event = super::moderation::delivered(RoomEvent::Commit(accepted));
+    let mut sent = fan_out::to_provider(&event, &domain("b.example")).unwrap();
+    sent.extend(fan_out::to_user(&event, &user("alice@a.example")).unwrap());
+    assert_eq!(sent.len(), 2, "the Welcome to one, the Commit to the other");
+    let sent: Vec<u8> = sent.iter().flat_map(tls::encode).collect();
+    let holds = |octets: &[u8]| sent.windows(octets.len()).any(|window| window == octets);
+    let group_info = bundle.group_info();
+    assert!(holds(bundle.commit.as_bytes()));
+    assert!(!holds(group_info.signature()));
+    for extension in extensions(group_info) {
+        assert!(!holds(&extension.data), "{:?}", extension.extension_type);
+    }
 }

@@ -363,7 +363,7 @@ async fn a_committer_keeps_its_name() {
     let (_hub, mut world) = World::new().await;
     let bob = world.add("bob@b.example", MEMBER);
     for other in ["alice@a.example", "bob@b.example", "eve@b.example"] {
-        let renamed = crate::testing::client::identity(&user(other), 9);
+        let renamed = crate::testing::credential::identity(&user(other), 9);
         let plan = Plan {
             renamed: Some(renamed),
             ..Plan::default()

@@ -10,7 +10,8 @@ use crate::clock;
 use crate::command::Event;
 use crate::room::entity::{RoomAnswer, RoomRequest};
 use crate::room::event::RoomEvent;
-use crate::testing::client::{Client, Plan, identity, wire_key_package};
+use crate::testing::client::{Client, Plan, wire_key_package};
+use crate::testing::credential::identity;
 use crate::testing::roles::{BANNED, MEMBER, SILENT};
 
 fn may_claim(world: &mut World, requester: &str, target: &str) -> bool {

@@ -12,7 +12,8 @@ use crate::room::entity::{RoomAnswer, RoomRequest};
 use crate::room::event::RoomEvent;
 use crate::room::fan_out;
 use crate::room::moderation::ModerationRequest;
-use crate::testing::client::{Client, Plan, identity};
+use crate::testing::client::{Client, Plan};
+use crate::testing::credential::identity;
 use crate::testing::entity::Asked;
 use crate::testing::roles::{BANNED, MEMBER, SILENT};
 
@@ -48,7 +49,7 @@ impl World {
     }
 }
 
-fn delivered(event: RoomEvent) -> Accepted {
+pub(super) fn delivered(event: RoomEvent) -> Accepted {
     let room = "mimi://a.example/r/clubhouse".parse().unwrap();
     Accepted {
         entity: EntityId::Room(room),

@@ -7,7 +7,8 @@ use mimi_hub_proto::tls;
 
 use super::world::{ALICE, World, domain, user};
 use crate::room::event::RoomEvent;
-use crate::testing::client::{Client, Plan, identity};
+use crate::testing::client::{Client, Plan};
+use crate::testing::credential::identity;
 use crate::testing::roles::{ADMIN, BANNED, MEMBER};
 
 /// draft-ietf-mimi-protocol, 3.5: the hub keeps a leaving user's proposals and tells everybody.

@@ -18,6 +18,7 @@ use crate::command::Event;
 use crate::config::Config;
 use crate::entity::EntityId;
 use crate::hub::Hub;
+use crate::room::credentials::Naming;
 use crate::room::entity::{HostedRoom, RoomAnswer, RoomRequest};
 use crate::room::event::{CommitAccepted, RoomEvent};
 use crate::room::group_info::ratchet_tree;
@@ -85,7 +86,11 @@ impl World {
     }
 
     pub(super) fn on(hub: &Arc<Hub>) -> World {
-        let mut alice = Client::new(&user("alice@a.example"), 1);
+        Self::made_by(hub, Client::new(&user("alice@a.example"), 1))
+    }
+
+    /// The room of this client, the administrator.
+    pub(super) fn made_by(hub: &Arc<Hub>, mut alice: Client) -> World {
         let sender = hub.keys().external_sender(SignatureScheme::ED25519).unwrap();
         let participants = [(alice.user().clone(), ADMIN)];
         let (group_info, ratchet_tree) = alice.create(&room_uri(), &sender, &participants, &[]);
@@ -356,14 +361,9 @@ impl World {
     #[track_caller]
     pub(super) fn check(&self) {
         let state = self.state();
-        let leaves: BTreeMap<_, _> = state
-            .group
-            .members()
-            .map(|member| {
-                let identity = crate::room::state::client_identity(&member.credential).unwrap();
-                (member.index.u32(), identity)
-            })
-            .collect();
+        let (naming, leaves) = Naming::of_group(&state.group).unwrap();
+        let leaves: BTreeMap<_, _> = leaves.into_iter().collect();
+        assert_eq!(state.naming, naming);
         assert_eq!(state.members, leaves, "the members are the leaves of the group");
         let mut active: BTreeMap<UserUri, u32> = BTreeMap::new();
         for identity in leaves.values() {
