@@ -9,7 +9,8 @@
 //! 6. every client it adds came by a KeyPackage that was claimed through this hub and not used before;
 //! 7. afterwards every client's user is on the participant list, no banned user has clients, and all clients go by the kind
 //!    of names that the room goes by;
-//! 8. the GroupInfo describes exactly the new epoch and is signed by the committer; the Welcome is for the added clients.
+//! 8. every external sender but the hub is a provider with participants ([`super::external_senders`]);
+//! 9. the GroupInfo describes exactly the new epoch and is signed by the committer; the Welcome is for the added clients.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -25,6 +26,7 @@ use serde_bytes::ByteBuf;
 
 use super::app_data;
 use super::event::{CommitAccepted, WelcomeAccepted};
+use super::external_senders;
 use super::group_info;
 use super::handshake::{self, Hosting, UpdateRefusal};
 use super::moderation;
@@ -132,6 +134,7 @@ pub fn decide_commit(
     }
     let membership = Membership::after(state, &changes);
     membership.check(state, policy_after, user, &resolved.all)?;
+    external_senders::check(state, &staged, user, policy_after, external)?;
     if state.members.len() + changes.added.len() > state.limits.members_max + changes.removed.len() {
         return Err(UpdateRefusal::not_allowed(format!(
             "a room has at most {} clients",
@@ -405,7 +408,8 @@ fn client_changes(
                     Change::RemoveClient { user }
                 });
             }
-            Proposal::AppDataUpdate(_) | Proposal::ExternalInit(_) => {}
+            // Judged by what they make of the components, and of the external senders.
+            Proposal::AppDataUpdate(_) | Proposal::GroupContextExtensions(_) | Proposal::ExternalInit(_) => {}
             other => {
                 let kind = other.proposal_type();
                 return Err(UpdateRefusal::not_allowed(format!(

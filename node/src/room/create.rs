@@ -58,8 +58,12 @@ pub fn decide_create(
     let senders: Option<Vec<ExternalSender>> = extensions
         .decode(ExtensionType::EXTERNAL_SENDERS)
         .map_err(|e| refuse(&e))?;
-    if !senders.is_some_and(|senders| senders.iter().any(|sender| sender.signature_key.as_bytes() == hub)) {
-        return Err(refuse(&"the group's external_senders do not hold this hub"));
+    // Others come with their participants, of which a new room has none yet.
+    let only_hub = |senders: &[ExternalSender]| matches!(senders, [sender] if sender.signature_key.as_bytes() == hub);
+    if !senders.as_deref().is_some_and(only_hub) {
+        return Err(refuse(
+            &"the group's external_senders do not hold this hub, and it alone",
+        ));
     }
 
     // "When a valid `franking_agent` is present, the Hub can frank": one that is somebody else would be taken for the hub.

@@ -4,6 +4,7 @@
 //! - [`state`]: its MLS epoch, participant list and policy in memory, rebuilt from a checkpoint and the events since;
 //! - [`create`], [`commit`], [`proposals`], [`message`], [`report`], [`key_material`], [`group_info`]: `decide`, one file a
 //!   request;
+//! - [`external_senders`]: which providers may send proposals without being in the group;
 //! - [`credentials`]: whose a leaf is, and whether its room goes by real names or by pseudonyms;
 //! - [`franking`]: the stamp on a message, and what it proves later;
 //! - [`join_codes`], [`moderation`]: the same for what only this provider asks; [`records`] is what that leaves behind;
@@ -19,6 +20,7 @@ pub mod create;
 pub(crate) mod credentials;
 pub(crate) mod entity;
 pub mod event;
+mod external_senders;
 pub(crate) mod fan_out;
 pub(crate) mod franking;
 pub(crate) mod group_info;

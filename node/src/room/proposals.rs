@@ -17,6 +17,7 @@ use serde_bytes::ByteBuf;
 
 use super::app_data;
 use super::event::RoomEvent;
+use super::external_senders;
 use super::handshake::{self, Hosting, UpdateRefusal};
 use super::state::{Pending, PendingEffect, Proposer, RoomState};
 use crate::error::NodeError;
@@ -135,7 +136,19 @@ fn process_one(
 ) -> Result<(QueuedProposal, Pending), UpdateRefusal> {
     handshake::check_epoch(state, message.group_id(), message.epoch())?;
     let proposer = match (message.sender(), origin) {
-        (Sender::External(_), Origin::Hub | Origin::Log) => Proposer::Hub,
+        (Sender::External(index), origin) => {
+            let proposer = external_senders::proposer(state, index, message)?;
+            match (origin, &proposer) {
+                (Origin::Log, _) | (Origin::Hub, Proposer::Hub) => {}
+                (Origin::Provider(source), Proposer::Follower(user)) if user.provider() == *source => {}
+                _ => {
+                    return Err(UpdateRefusal::not_allowed(
+                        "an external sender's proposals come from that provider",
+                    ));
+                }
+            }
+            proposer
+        }
         (_, origin) => {
             let sender = handshake::sender_identity(state, message)?;
             if let Origin::Provider(source) = origin {
@@ -276,8 +289,9 @@ fn check_together(state: &RoomState, queued: &[(QueuedProposal, Pending)]) -> Re
             }
             leaving.push(user.clone());
         }
-        // Whom the hub leaves no client can do nothing any more.
-        if let (Proposer::Hub, PendingEffect::RemoveLeaf(leaf)) = (&pending.proposer, &pending.effect)
+        // Whom the hub, or the own provider, leaves no client can do nothing any more.
+        if let (Proposer::Hub | Proposer::Follower(_), PendingEffect::RemoveLeaf(leaf)) =
+            (&pending.proposer, &pending.effect)
             && let Some(identity) = state.members.get(leaf)
             && state.leaves_of(identity.user()).all(|leaf| removed.contains(&leaf))
         {

@@ -113,6 +113,8 @@ pub(crate) enum Proposer {
     Client(ClientIdentity),
     /// The hub itself.
     Hub,
+    /// A follower provider, as an external sender, for this user of its own.
+    Follower(UserUri),
 }
 
 impl Proposer {
@@ -120,6 +122,7 @@ impl Proposer {
     pub(crate) fn user(&self) -> Option<&UserUri> {
         match self {
             Proposer::Client(identity) => Some(identity.user()),
+            Proposer::Follower(user) => Some(user),
             Proposer::Hub => None,
         }
     }
@@ -128,6 +131,7 @@ impl Proposer {
     pub(crate) fn actor(&self) -> Actor<'_> {
         match self {
             Proposer::Client(identity) => Actor::Participant(identity.user()),
+            Proposer::Follower(user) => Actor::Participant(user),
             Proposer::Hub => Actor::Hub,
         }
     }

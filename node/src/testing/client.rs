@@ -56,8 +56,8 @@ pub(crate) struct Plan {
     pub(crate) pathless: bool,
     /// The committer's leaf names this client from now on.
     pub(crate) renamed: Option<ClientIdentity>,
-    /// Replace the group's extensions, by the same ones.
-    pub(crate) extensions: bool,
+    /// Replace the group's extensions by these.
+    pub(crate) extensions: Option<Extensions<GroupContext>>,
     /// Put the ratchet tree into the GroupInfo.
     pub(crate) tree_in_group_info: bool,
 }
@@ -260,16 +260,17 @@ impl Client {
         let group = group.as_mut().expect("a member");
         let extensions = group.extensions().clone();
         let own = plan.proposals.clone();
-        let mut builder = group
-            .commit_builder()
+        let mut builder = group.commit_builder();
+        // Before any AppDataUpdate: openmls minds the order.
+        if let Some(wanted) = plan.extensions {
+            builder = builder.propose_group_context_extensions(wanted).unwrap();
+        }
+        builder = builder
             .consume_proposal_store(!plan.ignores_pending)
             .force_self_update(!plan.pathless)
             .propose_adds(plan.adds)
             .propose_removals(plan.removes.into_iter().map(LeafNodeIndex::new))
             .add_proposals(plan.proposals);
-        if plan.extensions {
-            builder = builder.propose_group_context_extensions(extensions.clone()).unwrap();
-        }
         if let Some(renamed) = &plan.renamed {
             let leaf = LeafNodeParameters::builder().with_credential_with_key(credential(*names, renamed, signer));
             builder = builder.leaf_node_parameters(leaf.build());

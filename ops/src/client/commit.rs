@@ -18,6 +18,7 @@ use openmls::prelude::{
 use openmls_traits::OpenMlsProvider as _;
 
 use super::app_data;
+use super::external_senders;
 use super::keys::ClientKeys;
 use super::requests;
 use super::roles::ROLE_BANNED;
@@ -49,6 +50,8 @@ pub enum RoomChange {
     },
     /// Replace the room's metadata.
     Metadata(Box<RoomMetaData>),
+    /// Make this client's provider an external sender of the room: its ExternalSender, as its local API gives it.
+    ExternalSender(Vec<u8>),
     /// Only the proposals that wait, and fresh keys for this client.
     Pending,
 }
@@ -318,6 +321,10 @@ struct Proposed {
     added: Vec<KeyPackage>,
     removed: Vec<LeafNodeIndex>,
     updated: Vec<Proposal>,
+    /// The user who is no participant any more, if this is what the Commit is for.
+    gone: Option<UserUri>,
+    /// An ExternalSender that comes in.
+    joining: Option<Vec<u8>>,
 }
 
 impl Proposed {
@@ -360,6 +367,7 @@ fn proposed(keys: &ClientKeys, room: &RoomUri, group: &MlsGroup, change: &RoomCh
             let removed = room::leaves_of(group, user)?;
             Ok(Proposed {
                 removed,
+                gone: Some(user.clone()),
                 ..Proposed::default()
             }
             .participants(&update))
@@ -373,19 +381,25 @@ fn proposed(keys: &ClientKeys, room: &RoomUri, group: &MlsGroup, change: &RoomCh
                 ..ParticipantListUpdate::default()
             };
             // Who is banned keeps no clients (draft-ietf-mimi-room-policy, 7.1.3).
-            let removed = if *role_index == ROLE_BANNED {
+            let banned = *role_index == ROLE_BANNED;
+            let removed = if banned {
                 room::leaves_of(group, user)?
             } else {
                 Vec::new()
             };
             Ok(Proposed {
                 removed,
+                gone: banned.then(|| user.clone()),
                 ..Proposed::default()
             }
             .participants(&update))
         }
         RoomChange::Metadata(metadata) => Ok(Proposed {
             updated: vec![app_data_update(ROOM_METADATA, metadata.as_ref())],
+            ..Proposed::default()
+        }),
+        RoomChange::ExternalSender(sender) => Ok(Proposed {
+            joining: Some(sender.clone()),
             ..Proposed::default()
         }),
         RoomChange::Pending => Ok(Proposed::default()),
@@ -400,8 +414,23 @@ fn app_data_update<T: Encode>(component: ComponentId, update: &T) -> Proposal {
 fn build(keys: &ClientKeys, group: &mut MlsGroup, proposed: Proposed) -> Result<CommitMessageBundle, OpsError> {
     let provider = &keys.provider;
     let extensions = group.extensions().clone();
-    let mut stage = group
-        .commit_builder()
+    // A waiting AppDataUpdate comes before whatever this Commit adds, and openmls wants GroupContextExtensions before it:
+    // then they are left to the next Commit.
+    let waits = group
+        .pending_proposals()
+        .any(|waiting| matches!(waiting.proposal(), Proposal::AppDataUpdate(_)));
+    let changed = if waits {
+        None
+    } else {
+        external_senders::changed(group, proposed.gone.as_ref(), proposed.joining.as_deref())?
+    };
+    let mut builder = group.commit_builder();
+    if let Some(changed) = changed {
+        builder = builder
+            .propose_group_context_extensions(changed)
+            .map_err(OpsError::mls("change the external senders"))?;
+    }
+    let mut stage = builder
         .consume_proposal_store(true)
         .force_self_update(true)
         .propose_adds(proposed.added)

@@ -19,6 +19,7 @@
 mod app_data;
 mod commit;
 mod driver;
+mod external_senders;
 mod franking;
 mod gateway;
 mod join;

@@ -3,6 +3,7 @@
 mod bundles;
 mod commits;
 mod creation;
+mod external_senders;
 mod franking;
 mod join_codes;
 mod key_material;

@@ -2,6 +2,7 @@
 
 mod answers;
 mod deliveries;
+mod external_senders;
 mod franking;
 mod group_info;
 mod pseudonyms;

@@ -197,17 +197,6 @@ async fn a_change_of_the_list_must_make_sense() {
         .invalid("");
 }
 
-/// 4.
-#[tokio::test]
-async fn the_groups_extensions_are_not_replaced() {
-    let (_hub, mut world) = World::new().await;
-    let plan = Plan {
-        extensions: true,
-        ..Plan::default()
-    };
-    world.commit(ALICE, plan).unwrap_err().not_allowed("not accepted here");
-}
-
 /// 5; draft-ietf-mimi-room-policy, 8.1.
 #[tokio::test]
 async fn a_member_changes_nobody_elses_place() {

@@ -161,9 +161,11 @@ async fn the_hub_is_an_external_sender() {
         .create_with(group_id.as_str(), vec![stranger.clone()], &[alice()], &[]);
     making.refused("alice@a.example", group, "external_senders");
     let ours = ExternalSender::tls_deserialize_exact(making.sender()).unwrap();
-    let group = making
-        .alice
-        .create_with(group_id.as_str(), vec![stranger, ours], &[alice()], &[]);
+    for both in [vec![stranger.clone(), ours.clone()], vec![ours.clone(), stranger]] {
+        let group = making.alice.create_with(group_id.as_str(), both, &[alice()], &[]);
+        making.refused("alice@a.example", group, "and it alone");
+    }
+    let group = making.alice.create_with(group_id.as_str(), vec![ours], &[alice()], &[]);
     making.ask("alice@a.example", group).accepted();
 }
 
