@@ -270,7 +270,7 @@ fn includes_pending(state: &RoomState, message: &CommitMessage) -> Result<(), Up
     }
     let needless = |pending: &Pending| match pending.effect {
         PendingEffect::UpdateLeaf(leaf) => message.sender() == Sender::Member(leaf) || removed.contains(&leaf),
-        PendingEffect::RemoveLeaf(_) | PendingEffect::AppData(_) => false,
+        PendingEffect::RemoveLeaf(_) | PendingEffect::AppData(_) | PendingEffect::Ephemeral => false,
     };
     let missing = state
         .pending
@@ -298,7 +298,7 @@ fn stage(
         .filter(|_| !external)
         .filter_map(|pending| match &pending.effect {
             PendingEffect::AppData(update) => Some(update.clone()),
-            PendingEffect::RemoveLeaf(_) | PendingEffect::UpdateLeaf(_) => None,
+            PendingEffect::RemoveLeaf(_) | PendingEffect::UpdateLeaf(_) | PendingEffect::Ephemeral => None,
         });
     let resolved = app_data::resolve(state, pending.collect(), own)?;
     let staged = handshake::into_staged(state, processed, resolved.entries())?;
@@ -410,6 +410,8 @@ fn client_changes(
             }
             // Judged by what they make of the components, and of the external senders.
             Proposal::AppDataUpdate(_) | Proposal::GroupContextExtensions(_) | Proposal::ExternalInit(_) => {}
+            // It reaches every member, as a message does.
+            Proposal::AppEphemeral(_) => wanted.push(Change::SendMessage),
             other => {
                 let kind = other.proposal_type();
                 return Err(UpdateRefusal::not_allowed(format!(

@@ -243,6 +243,8 @@ fn effect_of(
             let changes = app_data::resolve(state, Vec::new(), vec![update.clone()])?.all;
             Ok((PendingEffect::AppData(update), changes))
         }
+        // It reaches every member, as a message does.
+        Proposal::AppEphemeral(_) => Ok((PendingEffect::Ephemeral, vec![Change::SendMessage])),
         other => Err(UpdateRefusal::not_allowed(format!(
             "{:?} proposals are not accepted here",
             other.proposal_type()
@@ -259,7 +261,7 @@ fn check_together(state: &RoomState, queued: &[(QueuedProposal, Pending)]) -> Re
         let fresh = match pending.effect {
             PendingEffect::RemoveLeaf(leaf) => removed.insert(leaf),
             PendingEffect::UpdateLeaf(leaf) => updated.insert(leaf),
-            PendingEffect::AppData(_) => true,
+            PendingEffect::AppData(_) | PendingEffect::Ephemeral => true,
         };
         if !fresh {
             let reason = "the same change of this client is pending already";
@@ -269,7 +271,7 @@ fn check_together(state: &RoomState, queued: &[(QueuedProposal, Pending)]) -> Re
     let all = || state.pending.iter().chain(queued.iter().map(|(_, pending)| pending));
     let updates = all().filter_map(|pending| match &pending.effect {
         PendingEffect::AppData(update) => Some(update.clone()),
-        PendingEffect::RemoveLeaf(_) | PendingEffect::UpdateLeaf(_) => None,
+        PendingEffect::RemoveLeaf(_) | PendingEffect::UpdateLeaf(_) | PendingEffect::Ephemeral => None,
     });
     let resolved = app_data::resolve(state, updates.collect(), Vec::new())?;
     let policy = resolved.after.as_ref().map_or(&state.policy, |(_, policy)| policy);

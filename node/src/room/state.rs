@@ -159,6 +159,8 @@ pub(crate) enum PendingEffect {
     AppData(AppDataUpdate),
     /// Replace a leaf, which must stay the same client.
     UpdateLeaf(u32),
+    /// Tell the members something, and change nothing.
+    Ephemeral,
 }
 
 /// Where a claimed KeyPackage came from.

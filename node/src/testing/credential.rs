@@ -83,7 +83,11 @@ pub(super) fn capabilities(names: Names) -> Capabilities {
         None,
         Some(&[SUITE]),
         Some(&[ExtensionType::AppDataDictionary]),
-        Some(&[ProposalType::AppDataUpdate, ProposalType::SelfRemove]),
+        Some(&[
+            ProposalType::AppDataUpdate,
+            ProposalType::AppEphemeral,
+            ProposalType::SelfRemove,
+        ]),
         Some(&credentials),
     )
 }

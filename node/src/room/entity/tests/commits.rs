@@ -3,6 +3,7 @@
 use mimi_hub_proto::UpdateOutcome;
 use mimi_hub_proto::components::{PARTICIPANT_LIST, ParticipantListUpdate, ROLES_LIST, UserRolePair};
 use mimi_hub_proto::tls;
+use openmls::messages::proposals::{AppEphemeralProposal, Proposal};
 
 use super::world::{ALICE, World, added, domain, user};
 use crate::testing::client::{Bundle, Client, Plan, app_data_update};
@@ -195,6 +196,24 @@ async fn a_change_of_the_list_must_make_sense() {
         .commit(ALICE, Plan::default().with(garbage))
         .unwrap_err()
         .invalid("");
+}
+
+/// draft-ietf-mls-extensions, 4.8: it tells the members something, as a message does, and changes nothing.
+#[tokio::test]
+async fn an_app_ephemeral_proposal_takes_what_a_message_takes() {
+    let (_hub, mut world) = World::new().await;
+    let bob = world.add("bob@b.example", MEMBER);
+    let mute = world.add("carol@c.example", SILENT);
+    let said = || Proposal::AppEphemeral(Box::new(AppEphemeralProposal::new(0x8000, b"typing".to_vec())));
+    let before = world.state().dictionary.clone();
+    world.commit(bob, Plan::default().with(said())).unwrap();
+    assert_eq!(world.state().dictionary, before);
+    world.room.reload();
+    world.check();
+    world
+        .commit(mute, Plan::default().with(said()))
+        .unwrap_err()
+        .not_allowed("canSendMessage");
 }
 
 /// 5; draft-ietf-mimi-room-policy, 8.1.
