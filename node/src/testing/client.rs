@@ -241,6 +241,11 @@ impl Client {
 
     /// Builds a Commit; the group stays where it is until the Commit is merged or dropped.
     pub(crate) fn commit(&mut self, plan: Plan) -> Bundle {
+        self.try_commit(plan).unwrap()
+    }
+
+    /// The same, for plans that openmls may refuse to carry out.
+    pub(crate) fn try_commit(&mut self, plan: Plan) -> Result<Bundle, String> {
         let Client {
             provider,
             signer,
@@ -258,13 +263,15 @@ impl Client {
             .propose_removals(plan.removes.into_iter().map(LeafNodeIndex::new))
             .add_proposals(plan.proposals);
         if plan.extensions {
-            builder = builder.propose_group_context_extensions(extensions.clone()).unwrap();
+            builder = builder
+                .propose_group_context_extensions(extensions.clone())
+                .map_err(in_words)?;
         }
         if let Some(renamed) = &plan.renamed {
             let leaf = LeafNodeParameters::builder().with_credential_with_key(credential(renamed, signer));
             builder = builder.leaf_node_parameters(leaf.build());
         }
-        let mut stage = builder.load_psks(provider.storage()).unwrap();
+        let mut stage = builder.load_psks(provider.storage()).map_err(in_words)?;
         stage = stage
             .create_group_info(true)
             .use_ratchet_tree_extension(plan.tree_in_group_info);
@@ -282,8 +289,8 @@ impl Client {
         stage.with_app_data_dictionary_updates(changes);
         let built = stage
             .build(provider.rand(), provider.crypto(), signer, |_| true)
-            .unwrap();
-        bundle(built.stage_commit(provider).unwrap())
+            .map_err(in_words)?;
+        Ok(bundle(built.stage_commit(provider).map_err(in_words)?))
     }
 
     /// Joins by an external Commit; `None` as the own group until the hub has accepted.
@@ -298,6 +305,16 @@ impl Client {
         tree: &wire::RatchetTree,
         list: Option<&ParticipantListUpdate>,
     ) -> (MlsGroup, Bundle) {
+        self.try_external_commit(group_info, tree, list).unwrap()
+    }
+
+    /// The same, where openmls may refuse.
+    pub(crate) fn try_external_commit(
+        &self,
+        group_info: &wire::GroupInfo,
+        tree: &wire::RatchetTree,
+        list: Option<&ParticipantListUpdate>,
+    ) -> Result<(MlsGroup, Bundle), String> {
         let extensions = group_info.group_context().extensions();
         let before = extensions
             .decode(wire::ExtensionType::APP_DATA_DICTIONARY)
@@ -310,7 +327,7 @@ impl Client {
             .with_config(join_config())
             .with_ratchet_tree(tree)
             .build_group(&self.provider, group_info, self.credential())
-            .unwrap()
+            .map_err(in_words)?
             .leaf_node_parameters(leaf);
         if let Some(update) = list {
             let update = AppDataUpdateProposal::update(PARTICIPANT_LIST, tls::encode(update));
@@ -318,7 +335,7 @@ impl Client {
         }
         let mut stage = builder
             .load_psks(self.provider.storage())
-            .unwrap()
+            .map_err(in_words)?
             .create_group_info(true);
         let mut updater = stage.app_data_dictionary_updater();
         resolve_in(before, stage.app_data_update_proposals(), &mut updater);
@@ -326,10 +343,10 @@ impl Client {
         stage.with_app_data_dictionary_updates(changes);
         let (group, built) = stage
             .build(self.provider.rand(), self.provider.crypto(), &self.signer, |_| true)
-            .unwrap()
+            .map_err(in_words)?
             .finalize(&self.provider)
-            .unwrap();
-        (group, bundle(built))
+            .map_err(in_words)?;
+        Ok((group, bundle(built)))
     }
 
     pub(crate) fn merge(&mut self) {
@@ -529,6 +546,10 @@ impl Client {
             .map(|(leaf, _)| leaf)
             .collect()
     }
+}
+
+fn in_words(error: impl std::fmt::Debug) -> String {
+    format!("{error:?}")
 }
 
 fn credential(identity: &ClientIdentity, signer: &SignatureKeyPair) -> CredentialWithKey {
