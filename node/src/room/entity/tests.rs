@@ -12,4 +12,5 @@ mod moderation;
 mod properties;
 mod proposals;
 mod uploads;
+mod vectors;
 mod world;
