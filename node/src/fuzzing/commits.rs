@@ -50,12 +50,26 @@ fn sent(bundle: Bundle, ratchet_tree: RatchetTreeOption) -> Sent {
 
 /// A member commits: up to three things at once, mostly from its own provider.
 pub(super) fn commit(world: &mut World<'_>, choices: &mut Choices<'_>) {
-    let Some(who) = world.someone(choices) else { return };
+    // The administrator may do most; and most Commits are honest, so that the room becomes something.
+    let administrator = choices.below(2) == 0 && world.people[0].group.is_some();
+    let someone = world.someone(choices);
+    let Some(who) = administrator.then_some(0).or(someone) else {
+        return;
+    };
     let mut plan = Plan::default();
-    for _ in 0..=choices.below(3) {
+    for _ in 0..=choices.below(2) {
         plan = part(world, choices, who, plan);
     }
     plan.pathless = choices.rarely(3);
+    if choices.below(3) != 2 {
+        let Some(mut sent) = world.honest(who, plan) else {
+            return;
+        };
+        upload(choices, &mut sent);
+        let source = world.people[who].user().provider();
+        world.send_commit(who, &source, sent, true);
+        return;
+    }
     plan.ignores_pending = choices.rarely(6);
     plan.extensions = choices.rarely(12);
     plan.tree_in_group_info = choices.rarely(12);
@@ -222,8 +236,20 @@ fn source(world: &World<'_>, choices: &mut Choices<'_>, who: usize) -> mimi_hub_
     world.people[who].user().provider()
 }
 
+/// The GroupInfo whole or in part.
+fn upload(choices: &mut Choices<'_>, sent: &mut Sent) {
+    if let HandshakeBundle::Commit { group_info, .. } = &mut sent.bundle
+        && choices.rarely(2)
+        && let GroupInfoOption::Full(whole) = &*group_info
+        && let Ok(partial) = PartialGroupInfo::of(whole)
+    {
+        *group_info = GroupInfoOption::Partial(partial);
+    }
+}
+
 /// What goes with a Commit, in all the ways it may be laid out, and some wrong ones. Is the Commit still the client's?
 fn dress(world: &World<'_>, choices: &mut Choices<'_>, sent: &mut Sent) -> bool {
+    upload(choices, sent);
     let HandshakeBundle::Commit {
         commit,
         welcome,
@@ -233,16 +259,8 @@ fn dress(world: &World<'_>, choices: &mut Choices<'_>, sent: &mut Sent) -> bool 
     else {
         return true;
     };
-    match choices.below(5) {
-        1 | 2 => {
-            if let GroupInfoOption::Full(whole) = &*group_info
-                && let Ok(partial) = PartialGroupInfo::of(whole)
-            {
-                *group_info = GroupInfoOption::Partial(partial);
-            }
-        }
-        3 if choices.rarely(2) => *group_info = GroupInfoOption::Full(world.group_info().0),
-        _ => {}
+    if choices.rarely(6) {
+        *group_info = GroupInfoOption::Full(world.group_info().0);
     }
     *ratchet_tree = match choices.below(12) {
         1 => RatchetTreeOption::Full(world.group_info().1),

@@ -31,7 +31,7 @@ use crate::testing::roles::{ADMIN, MEMBER};
 const CHECKPOINTS: [u64; 3] = [1, 5_000, 1 << 30];
 
 /// Roles that the room has, and one that it has not.
-pub(super) const ROLES: [u32; 7] = [MEMBER, ADMIN, 4, 1, 0, 3, 77];
+pub(super) const ROLES: [u32; 8] = [MEMBER, MEMBER, ADMIN, 4, 1, 0, 77, MEMBER];
 
 const DOMAINS: [&str; 3] = ["a.example", "b.example", "c.example"];
 
