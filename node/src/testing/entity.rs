@@ -36,6 +36,7 @@ impl<A: std::fmt::Debug> Asked<A> {
         }
     }
 
+    #[cfg(test)]
     pub(crate) fn answer(self) -> A {
         match self {
             Asked::Answer(answer) => answer,
@@ -101,6 +102,7 @@ impl<E: Entity> Driven<E> {
         ShardReader::new(self.store.clone(), SHARD)
     }
 
+    #[cfg(test)]
     pub(crate) fn last_seq(&self) -> u64 {
         self.head.last_seq
     }
