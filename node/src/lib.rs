@@ -39,13 +39,10 @@ mod settings;
 pub mod simulation;
 mod state_machine;
 #[cfg(any(test, feature = "fuzzing"))]
-#[cfg_attr(
-    not(test),
-    allow(
-        clippy::unwrap_used,
-        clippy::expect_used,
-        reason = "what fails here is a finding, and a finding is a panic"
-    )
+#[allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "what fails here is a finding, and a finding is a panic"
 )]
 mod testing;
 mod tls;

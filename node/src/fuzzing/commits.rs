@@ -67,7 +67,7 @@ pub(super) fn commit(world: &mut World<'_>, choices: &mut Choices<'_>) {
         };
         upload(choices, &mut sent);
         let source = world.people[who].user().provider();
-        world.send_commit(who, &source, sent, true);
+        world.send_commit(who, &source, &sent, true);
         return;
     }
     plan.ignores_pending = choices.rarely(6);
@@ -82,7 +82,7 @@ pub(super) fn commit(world: &mut World<'_>, choices: &mut Choices<'_>) {
     };
     let genuine = dress(world, choices, &mut sent);
     let source = source(world, choices, who);
-    world.send_commit(who, &source, sent, genuine);
+    world.send_commit(who, &source, &sent, genuine);
 }
 
 /// One thing that a Commit does.

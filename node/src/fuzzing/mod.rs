@@ -8,13 +8,10 @@
 //! What does not hold is a panic: a decision that fails (which is not a refusal), an event that the state machine does not
 //! take, a refusal that changes something, a room that is rebuilt otherwise than it lives, clients of another view than the
 //! hub's.
-#![cfg_attr(
-    not(test),
-    allow(
-        clippy::unwrap_used,
-        clippy::expect_used,
-        reason = "what fails here is a finding, and a finding is a panic"
-    )
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "what fails here is a finding, and a finding is a panic"
 )]
 
 mod choices;

@@ -35,7 +35,7 @@ pub(super) fn step(world: &mut World<'_>, choices: &mut Choices<'_>) {
         16 => report(world, choices),
         17 => {
             let seq = u64::from(choices.number()) + 4;
-            world.ask(RoomRequest::CloseReport { seq });
+            world.ask(&RoomRequest::CloseReport { seq });
         }
         18 => question(world, choices),
         _ => {
@@ -85,7 +85,7 @@ fn message(world: &mut World<'_>, choices: &mut Choices<'_>) {
         app_message: message,
         sending_uri: sending_uri.clone(),
     };
-    if let Asked::Accepted { reply, .. } = world.ask(RoomRequest::Submit { source, request })
+    if let Asked::Accepted { reply, .. } = world.ask(&RoomRequest::Submit { source, request })
         && let Ok(SubmitMessageResponse::Accepted {
             accepted_timestamp,
             frank: Some(frank),
@@ -133,7 +133,7 @@ fn group_info(world: &mut World<'_>, choices: &mut Choices<'_>) {
     let request = GroupInfoRequest { tbs, signature };
     for _ in 0..2 {
         let (source, request) = (source.clone(), request.clone());
-        match world.ask(RoomRequest::GroupInfo {
+        match world.ask(&RoomRequest::GroupInfo {
             source,
             request: request.clone(),
         }) {
@@ -177,7 +177,7 @@ fn claimed(world: &mut World<'_>, choices: &mut Choices<'_>) {
     };
     if let Ok(response) = response {
         let provider = some_domain(choices);
-        world.ask(RoomRequest::Claimed { provider, response });
+        world.ask(&RoomRequest::Claimed { provider, response });
     }
     world.people.push(client);
 }
@@ -205,7 +205,7 @@ fn join_code(world: &mut World<'_>, choices: &mut Choices<'_>) {
     };
     let creates = matches!(request, JoinCodeRequest::Create { .. });
     let at_ms = world.now_ms;
-    if matches!(world.ask(RoomRequest::JoinCodes(request)), Asked::Accepted { .. }) && creates {
+    if matches!(world.ask(&RoomRequest::JoinCodes(request)), Asked::Accepted { .. }) && creates {
         world.codes.push((id, at_ms));
     }
 }
@@ -224,7 +224,7 @@ fn moderate(world: &mut World<'_>, choices: &mut Choices<'_>) {
         _ => ModerationRequest::Destroy { by: user },
     };
     let destroys = matches!(request, ModerationRequest::Destroy { .. });
-    if let Asked::Accepted { event, .. } = world.ask(RoomRequest::Moderate(request)) {
+    if let Asked::Accepted { event, .. } = world.ask(&RoomRequest::Moderate(request)) {
         world.tell_of(&event);
         world.over |= destroys;
     }
@@ -271,7 +271,7 @@ fn report(world: &mut World<'_>, choices: &mut Choices<'_>) {
     } else {
         reporter.provider()
     };
-    world.ask(RoomRequest::Report { source, report });
+    world.ask(&RoomRequest::Report { source, report });
 }
 
 /// What is only asked, and a second beginning.
@@ -302,5 +302,8 @@ fn question(world: &mut World<'_>, choices: &mut Choices<'_>) {
         }
         _ => RoomRequest::View,
     };
-    assert!(matches!(world.ask(request), Asked::Answer(_)), "a question is answered");
+    assert!(
+        matches!(world.ask(&request), Asked::Answer(_)),
+        "a question is answered"
+    );
 }

@@ -143,7 +143,7 @@ impl<'w> World<'w> {
             group_info,
             ratchet_tree,
         };
-        world.ask(create).accepted();
+        world.ask(&create).accepted();
         let mut plan = Plan::default();
         let mut list = ParticipantListUpdate::default();
         for (name, domain) in [("bob", "b.example"), ("cathy", "c.example")] {
@@ -155,7 +155,7 @@ impl<'w> World<'w> {
         }
         plan.pathless = true;
         let sent = world.honest(0, plan.list(&list)).expect("an honest Commit");
-        world.send_commit(0, &domain("a.example"), sent, true);
+        world.send_commit(0, &domain("a.example"), &sent, true);
         assert_eq!(world.state().members.len(), 3);
         world
     }
@@ -170,8 +170,8 @@ impl<'w> World<'w> {
 
     /// Asks as another node would pass it on. A refusal changes nothing; what is accepted is applied, and rebuilds the
     /// room as it is.
-    pub(super) fn ask(&mut self, request: RoomRequest) -> Asked<RoomAnswer> {
-        let octets = encode(&request).unwrap();
+    pub(super) fn ask(&mut self, request: &RoomRequest) -> Asked<RoomAnswer> {
+        let octets = encode(request).unwrap();
         let (room, now_ms) = (&mut self.room, self.now_ms);
         let mut asked = None;
         (self.watch)(octets.len(), &mut || {
@@ -236,7 +236,7 @@ impl<'w> World<'w> {
         };
         let response = KeyMaterialResponse::from_clients(client.user().clone(), vec![entry]).unwrap();
         let provider = client.user().provider();
-        self.ask(RoomRequest::Claimed { provider, response });
+        self.ask(&RoomRequest::Claimed { provider, response });
         key_package
     }
 
@@ -251,7 +251,7 @@ impl<'w> World<'w> {
         if self.updates.len() < 16 {
             self.updates.push((source.clone(), bundle.clone()));
         }
-        match self.ask(RoomRequest::Update {
+        match self.ask(&RoomRequest::Update {
             source: source.clone(),
             update: bundle.clone().into(),
         }) {
@@ -266,13 +266,13 @@ impl<'w> World<'w> {
 
     /// Sends a Commit of a member. Everybody follows if it is accepted; if not, its sender forgets it. `genuine`: it is
     /// what the client has made.
-    pub(super) fn send_commit(&mut self, who: usize, source: &ProviderDomain, sent: Sent, genuine: bool) {
+    pub(super) fn send_commit(&mut self, who: usize, source: &ProviderDomain, sent: &Sent, genuine: bool) {
         match self.update(source, &sent.bundle) {
             // A hub has no means to see a membership tag or path secrets that are wrong: the clients may be lost by now.
             Some(_) if !genuine => self.over = true,
             Some(event) => {
                 self.people[who].merge();
-                self.deliver(who, &sent, &event);
+                self.deliver(who, sent, &event);
             }
             None => self.people[who].drop_commit(),
         }

@@ -31,16 +31,16 @@ pub(crate) fn folder() -> PathBuf {
 /// All files, by name, as they are to be.
 pub(crate) fn make() -> Read<Vec<(&'static str, String)>> {
     Ok(vec![
-        file("bodies.json", structs::bodies()?),
-        file("components.json", [structs::components()?, updates::cases()?].concat()),
-        file("franking.json", franking::cases()?),
-        file("group-info.json", group_info::cases()?),
-        file("semi-private.json", semi_private::cases()?),
-        file("uris.json", uris::cases()),
+        file("bodies.json", &structs::bodies()?),
+        file("components.json", &[structs::components()?, updates::cases()?].concat()),
+        file("franking.json", &franking::cases()?),
+        file("group-info.json", &group_info::cases()?),
+        file("semi-private.json", &semi_private::cases()?),
+        file("uris.json", &uris::cases()),
     ])
 }
 
-fn file(name: &'static str, cases: Vec<Value>) -> (&'static str, String) {
+fn file(name: &'static str, cases: &[Value]) -> (&'static str, String) {
     let drafts = json!({
         "extensions": "draft-ietf-mls-extensions",
         "associated-parties": "draft-kohbrok-mls-associated-parties",
