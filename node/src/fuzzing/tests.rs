@@ -1,4 +1,4 @@
-//! Inputs that are played with every run of the tests: some out of a generator, and what fuzzing has found.
+//! Inputs that are played with every run of the tests. What fuzzing finds is added to them.
 
 use super::play;
 
