@@ -220,7 +220,10 @@ fn moderate(world: &mut World<'_>, choices: &mut Choices<'_>) {
             ModerationRequest::Remove { user, client }
         }
         4..8 => ModerationRequest::Bar(user),
-        8..11 => ModerationRequest::Unbar(user),
+        8..11 => {
+            let barred = world.state().records.barred.first().cloned();
+            ModerationRequest::Unbar(barred.filter(|_| !choices.rarely(3)).unwrap_or(user))
+        }
         _ => ModerationRequest::Destroy { by: user },
     };
     let destroys = matches!(request, ModerationRequest::Destroy { .. });
