@@ -17,6 +17,8 @@ mod error;
 mod followed;
 mod forward;
 mod front;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzzing;
 mod hub;
 mod keys;
 mod listener;
@@ -36,7 +38,12 @@ mod settings;
 #[cfg(feature = "simulation")]
 pub mod simulation;
 mod state_machine;
-#[cfg(test)]
+#[cfg(any(test, feature = "fuzzing"))]
+#[allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "what fails here is a finding, and a finding is a panic"
+)]
 mod testing;
 mod tls;
 mod user;

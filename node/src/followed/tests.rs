@@ -60,7 +60,7 @@ struct World(Driven<FollowedRoom>);
 
 impl World {
     fn new(hub: &Arc<Hub>) -> Self {
-        World(Driven::new(hub, id()))
+        World(Driven::new(hub.settings(), id()))
     }
 
     fn ask(&mut self, request: FollowedRequest) -> Result<FollowedEvent, FollowedAnswer> {

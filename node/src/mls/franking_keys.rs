@@ -34,8 +34,8 @@ impl FrankingKeys {
         }]))
     }
 
-    /// One key, made of these octets, so that a simulation can be repeated.
-    #[cfg(feature = "simulation")]
+    /// One key, made of these octets.
+    #[cfg(any(test, feature = "simulation"))]
     pub(crate) fn of(octets: &[u8]) -> Self {
         let key = octets.iter().copied().cycle().take(KEY_LEN).collect();
         FrankingKeys(vec![FrankingKey { id: 1, key }])

@@ -197,9 +197,15 @@ impl HubKeys {
         Ok(newest)
     }
 
-    /// One key pair alone, so that a simulation can be repeated.
-    #[cfg(feature = "simulation")]
-    pub(crate) fn of_pair(domain: &ProviderDomain, scheme: SignatureScheme, private: &[u8], public: &[u8]) -> Self {
+    /// One key pair and one `hub_key`, so that a simulation can be repeated and a test vector be held to.
+    #[cfg(any(test, feature = "simulation"))]
+    pub(crate) fn of_pair(
+        domain: &ProviderDomain,
+        scheme: SignatureScheme,
+        private: &[u8],
+        public: &[u8],
+        hub_key: &[u8],
+    ) -> Self {
         let pair = KeyPair {
             scheme: scheme as u16,
             public: public.to_vec(),
@@ -207,7 +213,7 @@ impl HubKeys {
         };
         let kept = Kept {
             signature: vec![pair],
-            franking: FrankingKeys::of(private),
+            franking: FrankingKeys::of(hub_key),
         };
         HubKeys::of(domain, kept)
     }

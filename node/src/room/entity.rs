@@ -636,5 +636,7 @@ impl From<UpdateRefusal> for UpdateRoomResponse {
     }
 }
 
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod checks;
 #[cfg(test)]
 mod tests;

@@ -64,6 +64,7 @@ impl Hub {
             SignatureScheme::ED25519,
             private_key,
             public_key,
+            private_key,
         );
         let settings = Arc::new(Settings { config, keys });
         Ok(Hub { settings, shards })

@@ -1,5 +1,8 @@
 //! A client of a user, with its MLS group as openmls keeps it. It does what it is told to, allowed or not.
 
+#[cfg(test)]
+mod unfailing;
+
 use std::collections::BTreeSet;
 
 use mimi_hub_proto::components::{
@@ -97,15 +100,6 @@ pub(crate) struct Bundle {
     pub(crate) group_info: GroupInfoOption,
 }
 
-impl Bundle {
-    pub(crate) fn group_info(&self) -> &wire::GroupInfo {
-        match &self.group_info {
-            GroupInfoOption::Full(group_info) => group_info,
-            GroupInfoOption::Partial(_) => panic!("the tests' clients send whole GroupInfos"),
-        }
-    }
-}
-
 /// As it goes over the wire.
 pub(crate) fn wire_key_package(key_package: &KeyPackage) -> wire::KeyPackage {
     tls::decode_exact(&key_package.tls_serialize_detached().unwrap()).unwrap()
@@ -137,15 +131,12 @@ impl Client {
         self.group.as_ref().expect("a member")
     }
 
-    pub(crate) fn leaf(&self) -> u32 {
-        self.group().own_leaf_index().u32()
-    }
-
     fn credential(&self) -> CredentialWithKey {
         credential(self.names, &self.identity, &self.signer)
     }
 
     /// Its Credential struct.
+    #[cfg(test)]
     pub(crate) fn encoded_credential(&self) -> Vec<u8> {
         self.credential().credential.tls_serialize_detached().unwrap()
     }
@@ -180,16 +171,6 @@ impl Client {
         };
         let more = [agent, (SAFE_AAD, tls::encode(&safe_aad))];
         self.create_from(room.group_uri().as_str(), vec![sender], participants, others, &more)
-    }
-
-    pub(crate) fn create_with(
-        &mut self,
-        group_id: &str,
-        external_senders: Vec<ExternalSender>,
-        participants: &[(UserUri, u32)],
-        others: &[&Client],
-    ) -> (wire::GroupInfo, wire::RatchetTree) {
-        self.create_from(group_id, external_senders, participants, others, &[])
     }
 
     /// With these components beside the usual ones.
@@ -248,8 +229,8 @@ impl Client {
         tls::decode_exact(&self.group().export_ratchet_tree().tls_serialize_detached().unwrap()).unwrap()
     }
 
-    /// Builds a Commit; the group stays where it is until the Commit is merged or dropped.
-    pub(crate) fn commit(&mut self, plan: Plan) -> Bundle {
+    /// Builds a Commit, if openmls does; the group stays where it is until the Commit is merged or dropped.
+    pub(crate) fn try_commit(&mut self, plan: Plan) -> Result<Bundle, String> {
         let Client {
             provider,
             signer,
@@ -263,7 +244,7 @@ impl Client {
         let mut builder = group.commit_builder();
         // Before any AppDataUpdate: openmls minds the order.
         if let Some(wanted) = plan.extensions {
-            builder = builder.propose_group_context_extensions(wanted).unwrap();
+            builder = builder.propose_group_context_extensions(wanted).map_err(in_words)?;
         }
         builder = builder
             .consume_proposal_store(!plan.ignores_pending)
@@ -275,7 +256,7 @@ impl Client {
             let leaf = LeafNodeParameters::builder().with_credential_with_key(credential(*names, renamed, signer));
             builder = builder.leaf_node_parameters(leaf.build());
         }
-        let mut stage = builder.load_psks(provider.storage()).unwrap();
+        let mut stage = builder.load_psks(provider.storage()).map_err(in_words)?;
         stage = stage
             .create_group_info(true)
             .use_ratchet_tree_extension(plan.tree_in_group_info);
@@ -293,22 +274,17 @@ impl Client {
         stage.with_app_data_dictionary_updates(changes);
         let built = stage
             .build(provider.rand(), provider.crypto(), signer, |_| true)
-            .unwrap();
-        bundle(built.stage_commit(provider).unwrap())
+            .map_err(in_words)?;
+        Ok(bundle(built.stage_commit(provider).map_err(in_words)?))
     }
 
-    /// Joins by an external Commit; `None` as the own group until the hub has accepted.
-    pub(crate) fn external_commit(&self, group_info: &wire::GroupInfo, tree: &wire::RatchetTree) -> (MlsGroup, Bundle) {
-        self.external_commit_with(group_info, tree, None)
-    }
-
-    /// The same, along with a change of the participant list.
-    pub(crate) fn external_commit_with(
+    /// Joins by an external Commit, if openmls builds one; the group is the own one once the hub has accepted.
+    pub(crate) fn try_external_commit(
         &self,
         group_info: &wire::GroupInfo,
         tree: &wire::RatchetTree,
         list: Option<&ParticipantListUpdate>,
-    ) -> (MlsGroup, Bundle) {
+    ) -> Result<(MlsGroup, Bundle), String> {
         let extensions = group_info.group_context().extensions();
         let before = extensions
             .decode(wire::ExtensionType::APP_DATA_DICTIONARY)
@@ -323,7 +299,7 @@ impl Client {
             .with_config(join_config())
             .with_ratchet_tree(tree)
             .build_group(&self.provider, group_info, self.credential())
-            .unwrap()
+            .map_err(in_words)?
             .leaf_node_parameters(leaf);
         if let Some(update) = list {
             let update = AppDataUpdateProposal::update(PARTICIPANT_LIST, tls::encode(update));
@@ -331,7 +307,7 @@ impl Client {
         }
         let mut stage = builder
             .load_psks(self.provider.storage())
-            .unwrap()
+            .map_err(in_words)?
             .create_group_info(true);
         let mut updater = stage.app_data_dictionary_updater();
         resolve_in(before, stage.app_data_update_proposals(), &mut updater);
@@ -339,10 +315,10 @@ impl Client {
         stage.with_app_data_dictionary_updates(changes);
         let (group, built) = stage
             .build(self.provider.rand(), self.provider.crypto(), &self.signer, |_| true)
-            .unwrap()
+            .map_err(in_words)?
             .finalize(&self.provider)
-            .unwrap();
-        (group, bundle(built))
+            .map_err(in_words)?;
+        Ok((group, bundle(built)))
     }
 
     pub(crate) fn merge(&mut self) {
@@ -540,6 +516,10 @@ impl Client {
             .map(|(leaf, _)| leaf)
             .collect()
     }
+}
+
+fn in_words(error: impl std::fmt::Debug) -> String {
+    format!("{error:?}")
 }
 
 fn join_config() -> MlsGroupJoinConfig {

@@ -8,7 +8,6 @@ use mimi_hub_storage::MemoryStore;
 use crate::actor::{Decision, Entity};
 use crate::command::{Accepted, Command, Event, Head, Outcome, decode, encode};
 use crate::entity::EntityId;
-use crate::hub::Hub;
 use crate::settings::Settings;
 use crate::{keys, state_machine};
 
@@ -37,6 +36,7 @@ impl<A: std::fmt::Debug> Asked<A> {
         }
     }
 
+    #[cfg(test)]
     pub(crate) fn answer(self) -> A {
         match self {
             Asked::Answer(answer) => answer,
@@ -46,12 +46,12 @@ impl<A: std::fmt::Debug> Asked<A> {
 }
 
 impl<E: Entity> Driven<E> {
-    pub(crate) fn new(hub: &Arc<Hub>, id: EntityId) -> Self {
+    pub(crate) fn new(settings: &Arc<Settings>, id: EntityId) -> Self {
         let store = Arc::<MemoryStore>::default();
         let head = Head::default();
-        let entity = E::load(hub.settings(), &ShardReader::new(store.clone(), SHARD), &id, &head).unwrap();
+        let entity = E::load(settings, &ShardReader::new(store.clone(), SHARD), &id, &head).unwrap();
         Driven {
-            settings: Arc::clone(hub.settings()),
+            settings: Arc::clone(settings),
             id,
             store,
             head,
@@ -102,6 +102,7 @@ impl<E: Entity> Driven<E> {
         ShardReader::new(self.store.clone(), SHARD)
     }
 
+    #[cfg(test)]
     pub(crate) fn last_seq(&self) -> u64 {
         self.head.last_seq
     }

@@ -49,7 +49,7 @@ impl World {
     /// Without the user.
     fn empty(hub: &Arc<Hub>) -> Self {
         World {
-            user: Driven::new(hub, EntityId::User(alice())),
+            user: Driven::new(hub.settings(), EntityId::User(alice())),
             now_ms: clock::now_ms(),
         }
     }

@@ -5,11 +5,15 @@ use std::hint::black_box;
 
 use libfuzzer_sys::fuzz_target;
 use mimi_hub_fuzz::{bounded, exact, seen};
-use mimi_hub_proto::associated_parties::AssociatedParties;
+use mimi_hub_proto::associated_parties::{
+    AssociatedParties, AssociatedPartyEntry, AssociatedPartyEntryTbs, AssociatedPartyExportContext,
+};
 use mimi_hub_proto::mls::{
-    Capabilities, Commit, Credential, ExternalReceivers, ExternalSender, FramedContent, GroupInfo, HpkeCiphertext,
-    KeyPackage, LeafNode, MlsMessage, PerMessageKeyAndNonces, Proposal, ProposalOrRef, PublicMessage, RatchetTree,
-    RequiredCapabilities, SemiPrivateMessage, Welcome,
+    ApplicationMessage, Capabilities, Commit, CommitMessage, ContentType, Credential, Extension, ExternalReceiver,
+    ExternalReceivers, ExternalSender, FramedContent, GroupInfo, HpkeCiphertext, HpkePublicKey, KeyForExternalReceiver,
+    KeyPackage, KeyPackageRef, LeafNode, Lifetime, MlsMessage, PerMessageKeyAndNonces, PrivateMessage, Proposal,
+    ProposalMessage, ProposalOrRef, ProposalRef, ProposalType, PublicMessage, RatchetTree, RequiredCapabilities,
+    SemiPrivateMessage, SemiPrivateMessageContext, SignaturePublicKey, Welcome, WireFormat,
 };
 
 fn leaf_node(leaf: LeafNode<'_>) {
@@ -99,14 +103,35 @@ fn welcome(welcome: &Welcome) {
 
 fuzz_target!(|octets: &[u8]| {
     exact::<AssociatedParties>(octets);
+    exact::<AssociatedPartyEntry>(octets);
+    exact::<AssociatedPartyEntryTbs>(octets);
+    exact::<AssociatedPartyExportContext>(octets);
+    exact::<ApplicationMessage>(octets);
     exact::<Capabilities>(octets);
+    exact::<CommitMessage>(octets);
+    exact::<ContentType>(octets);
     exact::<Credential>(octets);
+    exact::<Extension>(octets);
+    exact::<ExternalReceiver>(octets);
     exact::<ExternalReceivers>(octets);
     exact::<ExternalSender>(octets);
-    exact::<PerMessageKeyAndNonces>(octets);
-    exact::<SemiPrivateMessage>(octets);
     exact::<HpkeCiphertext>(octets);
+    exact::<HpkePublicKey>(octets);
+    exact::<KeyForExternalReceiver>(octets);
+    exact::<KeyPackageRef>(octets);
+    exact::<Lifetime>(octets);
+    exact::<PerMessageKeyAndNonces>(octets);
+    exact::<PrivateMessage>(octets);
+    exact::<ProposalMessage>(octets);
+    exact::<ProposalRef>(octets);
+    exact::<ProposalType>(octets);
+    exact::<PublicMessage>(octets);
     exact::<RequiredCapabilities>(octets);
+    exact::<SemiPrivateMessage>(octets);
+    exact::<SemiPrivateMessageContext>(octets);
+    exact::<SignaturePublicKey>(octets);
+    exact::<Welcome>(octets);
+    exact::<WireFormat>(octets);
     if let Some(object) = exact::<GroupInfo>(octets) {
         group_info(&object);
     }

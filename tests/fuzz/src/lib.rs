@@ -21,14 +21,15 @@ const FIXED: usize = 256 * 1024;
 
 /// Runs `decode` and panics if it held too much for an input of `length` octets.
 pub fn bounded<T>(length: usize, decode: impl FnOnce() -> T) -> T {
+    within(FIXED + PER_OCTET * length, decode)
+}
+
+/// Runs `work` and panics if it held more than `limit` octets at one time.
+pub fn within<T>(limit: usize, work: impl FnOnce() -> T) -> T {
     let start = allocator::begin();
-    let result = decode();
+    let result = work();
     let held = allocator::peak().saturating_sub(start);
-    let limit = FIXED + PER_OCTET * length;
-    assert!(
-        held <= limit,
-        "{held} octets held for {length} of input, more than {limit}"
-    );
+    assert!(held <= limit, "{held} octets held, more than {limit}");
     result
 }
 

@@ -5,6 +5,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test")]
 
+mod fuzzing;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 

@@ -14,4 +14,5 @@ mod properties;
 mod proposals;
 mod pseudonyms;
 mod uploads;
+mod vectors;
 mod world;

@@ -221,7 +221,7 @@ async fn protocol_6_1_key_packages_are_published_under_a_pseudonym() {
     let hub = TestHub::start(config()).await;
     let user = pseudonym("a.example", 1);
     let mut world = World {
-        user: Driven::new(&hub.hub, EntityId::User(user.clone())),
+        user: Driven::new(hub.hub.settings(), EntityId::User(user.clone())),
         now_ms: clock::now_ms(),
     };
     world.ask(UserRequest::Create).accepted();

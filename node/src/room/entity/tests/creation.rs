@@ -11,6 +11,7 @@ use super::world::{World, room_uri, user};
 use crate::command::Event;
 use crate::entity::EntityId;
 use crate::mls::hub_keys::HubKeys;
+use crate::room::entity::checks::digest;
 use crate::room::entity::{HostedRoom, RoomAnswer, RoomRequest};
 use crate::room::event::RoomEvent;
 use crate::testing::client::{Client, Plan};
@@ -27,7 +28,7 @@ struct Making {
 impl Making {
     async fn new() -> Self {
         let hub = TestHub::start(config()).await;
-        let room = Driven::new(&hub.hub, EntityId::Room(room_uri()));
+        let room = Driven::new(hub.hub.settings(), EntityId::Room(room_uri()));
         Making {
             hub,
             room,
@@ -97,16 +98,13 @@ async fn a_room_is_made_of_its_first_clients_group() {
         state.policy.role_of(&user("bob@b.example")).is_some(),
         "on the list, to be added later"
     );
-    assert_eq!(
-        super::world::digest(&making.room.entity),
-        super::world::digest(&making.room.rebuilt())
-    );
+    assert_eq!(digest(&making.room.entity), digest(&making.room.rebuilt()));
 }
 
 #[tokio::test]
 async fn a_room_is_made_once() {
     let (_hub, mut world) = World::new().await;
-    let before = super::world::digest(&world.room.entity);
+    let before = digest(&world.room.entity);
     let alice = &world.people[0];
     let (group_info, ratchet_tree) = (alice.export_group_info(false), alice.ratchet_tree());
     let creator = user("alice@a.example");
@@ -116,7 +114,7 @@ async fn a_room_is_made_once() {
         ratchet_tree,
     });
     assert!(matches!(asked.answer(), RoomAnswer::Exists));
-    assert_eq!(before, super::world::digest(&world.room.entity));
+    assert_eq!(before, digest(&world.room.entity));
 }
 
 #[tokio::test]

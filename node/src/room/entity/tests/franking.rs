@@ -172,7 +172,7 @@ async fn protocol_5_4_1_no_tag_no_frank_and_no_agent_no_frank() {
     let participants = [(alice.user().clone(), ADMIN)];
     let group = room_uri().group_uri();
     let (group_info, ratchet_tree) = alice.create_with(group.as_str(), vec![sender], &participants, &[]);
-    let mut room: Driven<HostedRoom> = Driven::new(&hub.hub, EntityId::Room(room_uri()));
+    let mut room: Driven<HostedRoom> = Driven::new(hub.hub.settings(), EntityId::Room(room_uri()));
     let creator = alice.user().clone();
     room.ask(
         1,
@@ -241,7 +241,7 @@ async fn protocol_5_4_1_a_room_with_another_franking_agent_is_not_made() {
         let more = [(FRANKING_AGENT, tls::encode(&agent))];
         let group = room_uri().group_uri();
         let (group_info, ratchet_tree) = alice.create_from(group.as_str(), vec![external], &participants, &[], &more);
-        let mut room: Driven<HostedRoom> = Driven::new(&hub.hub, EntityId::Room(room_uri()));
+        let mut room: Driven<HostedRoom> = Driven::new(hub.hub.settings(), EntityId::Room(room_uri()));
         let request = RoomRequest::Create {
             creator: alice.user().clone(),
             group_info,

@@ -5,9 +5,10 @@ use mimi_hub_proto::{ClientKeyMaterial, ClientKeyMaterialOutcome, KeyMaterialRes
 use openmls::prelude::Lifetime;
 use serde_bytes::ByteBuf;
 
-use super::world::{ALICE, World, digest, domain, user};
+use super::world::{ALICE, World, domain, user};
 use crate::clock;
 use crate::command::Event;
+use crate::room::entity::checks::digest;
 use crate::room::entity::{RoomAnswer, RoomRequest};
 use crate::room::event::RoomEvent;
 use crate::testing::client::{Client, Plan, wire_key_package};

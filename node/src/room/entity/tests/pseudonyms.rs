@@ -120,7 +120,7 @@ async fn room_policy_5_pseudonyms_need_to_be_allowed_when_a_room_is_made() {
         let participants = [(alice.user().clone(), ADMIN)];
         let creator = alice.user().clone();
         let (group_info, ratchet_tree) = alice.create(&room_uri(), &sender, &participants, &[]);
-        let mut room = Driven::<crate::room::entity::HostedRoom>::new(&hub.hub, EntityId::Room(room_uri()));
+        let mut room = Driven::<crate::room::entity::HostedRoom>::new(hub.hub.settings(), EntityId::Room(room_uri()));
         let create = RoomRequest::Create {
             creator,
             group_info,
@@ -142,7 +142,7 @@ async fn protocol_6_1_a_room_is_not_made_of_both_kinds() {
     let participants = [(alice.user().clone(), ADMIN), (real.user().clone(), MEMBER)];
     let creator = alice.user().clone();
     let (group_info, ratchet_tree) = alice.create(&room_uri(), &sender, &participants, &[&real]);
-    let mut room = Driven::<crate::room::entity::HostedRoom>::new(&hub.hub, EntityId::Room(room_uri()));
+    let mut room = Driven::<crate::room::entity::HostedRoom>::new(hub.hub.settings(), EntityId::Room(room_uri()));
     let create = RoomRequest::Create {
         creator,
         group_info,

@@ -1,6 +1,5 @@
 //! A room of a.example, its people, and the hub's decisions. After each of them, what must always hold is checked.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use mimi_hub_proto::components::{ParticipantListUpdate, UserRolePair, UserindexRolePair};
@@ -18,7 +17,7 @@ use crate::command::Event;
 use crate::config::Config;
 use crate::entity::EntityId;
 use crate::hub::Hub;
-use crate::room::credentials::Naming;
+use crate::room::entity::checks::{self, digest};
 use crate::room::entity::{HostedRoom, RoomAnswer, RoomRequest};
 use crate::room::event::{CommitAccepted, RoomEvent};
 use crate::room::group_info::ratchet_tree;
@@ -95,7 +94,7 @@ impl World {
         let participants = [(alice.user().clone(), ADMIN)];
         let (group_info, ratchet_tree) = alice.create(&room_uri(), &sender, &participants, &[]);
         let mut world = World {
-            room: Driven::new(hub, EntityId::Room(room_uri())),
+            room: Driven::new(hub.settings(), EntityId::Room(room_uri())),
             people: vec![alice],
             now_ms: clock::now_ms(),
         };
@@ -360,38 +359,7 @@ impl World {
     /// What must hold after each accepted operation.
     #[track_caller]
     pub(super) fn check(&self) {
-        let state = self.state();
-        let (naming, leaves) = Naming::of_group(&state.group).unwrap();
-        let leaves: BTreeMap<_, _> = leaves.into_iter().collect();
-        assert_eq!(state.naming, naming);
-        assert_eq!(state.members, leaves, "the members are the leaves of the group");
-        let mut active: BTreeMap<UserUri, u32> = BTreeMap::new();
-        for identity in leaves.values() {
-            *active.entry(identity.user().clone()).or_default() += 1;
-            let role = state.policy.role_of(identity.user()).expect("on the list");
-            assert!(role.role_name != "banned", "{identity:?}");
-        }
-        assert_eq!(state.active, active);
-        let mut providers: Vec<ProviderDomain> = active.keys().map(UserUri::provider).collect();
-        providers.dedup();
-        assert_eq!(state.active_providers().cloned().collect::<Vec<_>>(), providers);
-        assert_eq!(
-            digest(&self.room.entity),
-            digest(&self.room.rebuilt()),
-            "what is rebuilt is what lives"
-        );
-        for client in self.people.iter().filter(|client| client.group.is_some()) {
-            let group = client.group();
-            assert_eq!(group.epoch().as_u64(), state.epoch());
-            assert_eq!(
-                group.public_group().group_context().tree_hash(),
-                state.group.group_context().tree_hash()
-            );
-            let ours = state.group.group_context().confirmed_transcript_hash();
-            assert_eq!(group.public_group().group_context().confirmed_transcript_hash(), ours);
-            assert_eq!(client.policy().participants(), state.policy.participants());
-            assert_eq!(client.members(), leaves.clone().into_iter().collect::<Vec<_>>());
-        }
+        checks::check(&self.room, &self.people);
     }
 }
 
@@ -403,29 +371,4 @@ pub(super) fn added(user: &UserUri, role_index: u32) -> ParticipantListUpdate {
         }],
         ..ParticipantListUpdate::default()
     }
-}
-
-/// All that a room knows, to be compared.
-pub(super) fn digest(room: &HostedRoom) -> Vec<String> {
-    let Some(state) = &room.state else {
-        return Vec::new();
-    };
-    let context = state.group.group_context();
-    let packages: BTreeMap<_, _> = state.key_packages.iter().collect();
-    vec![
-        format!("{context:?}"),
-        format!("{:?}", ratchet_tree(state).unwrap()),
-        format!("{:?}", state.group.confirmation_tag()),
-        format!("{:?}", state.dictionary),
-        format!("{:?} {:?}", state.policy.participants(), state.policy.roles()),
-        format!("{:?}", state.members),
-        format!("{:?}", state.active),
-        format!("{:?}", state.active_providers().collect::<Vec<_>>()),
-        format!("{:?}", state.group_info),
-        format!("{:?}", state.pending),
-        format!("{:?}", state.leaving),
-        format!("{packages:?}"),
-        format!("{:?}", state.records),
-        format!("{:?}", state.reach),
-    ]
 }
