@@ -167,8 +167,10 @@ impl Assets {
         let client = self.client.as_ref().ok_or(Refusal::HostNotAllowed)?;
         let key = url.to_string();
         let request = client.get(url).header(ACCEPT_ENCODING, "identity").send();
-        self.download(peer, Some(&key), async move { request.await.map_err(|error| from_http(&error)) })
-            .await
+        self.download(peer, Some(&key), async move {
+            request.await.map_err(|error| from_http(&error))
+        })
+        .await
     }
 
     /// The asset that another hub gives for `key`, with `request` its answer.
@@ -209,7 +211,10 @@ impl Assets {
     pub(crate) async fn whole(&self, asset: Asset) -> Result<Bytes, AssetError> {
         let max = self.oblivious_size_max;
         let too_large = || AssetError::TooLarge(u64::try_from(max).unwrap_or(u64::MAX));
-        if asset.length.is_some_and(|length| usize::try_from(length).map_or(true, |length| length > max)) {
+        if asset
+            .length
+            .is_some_and(|length| usize::try_from(length).map_or(true, |length| length > max))
+        {
             return Err(too_large());
         }
         match Limited::new(asset.body, max).collect().await {
@@ -221,7 +226,7 @@ impl Assets {
     }
 
     /// The body of an answer that is in memory. A reader who does not read it holds `place` no longer than a download may last.
-    pub(crate) fn from_memory(&self, whole: Bytes, place: Place) -> Body {
+    pub(crate) fn body_of(&self, whole: Bytes, place: Place) -> Body {
         let bounds = Bounds {
             size_max: self.size_max,
             deadline: Instant::now() + self.timeout,

@@ -66,11 +66,7 @@ pub(crate) fn target_request(binary: &[u8]) -> Result<TargetRequest, TargetReque
         let text = octets.and_then(|octets| str::from_utf8(octets).ok());
         text.map(str::to_owned).ok_or(TargetRequestError::Url)
     };
-    let (scheme, authority, path) = (
-        part(control.scheme())?,
-        part(Some(authority))?,
-        part(control.path())?,
-    );
+    let (scheme, authority, path) = (part(control.scheme())?, part(Some(authority))?, part(control.path())?);
     // Put together, the parts are what they were apart.
     if scheme.contains([':', '/']) || authority.contains(['/', '?', '#', '\\']) || !path.starts_with('/') {
         return Err(TargetRequestError::Url);
@@ -131,7 +127,10 @@ mod tests {
             assert_eq!(target_request(&encode(&get, mode)).unwrap(), expected);
         }
         let head = read(&message("HEAD", "https", "assets.b.example:444", "/cat")).unwrap();
-        assert_eq!((head.content, head.url.as_str()), (false, "https://assets.b.example:444/cat"));
+        assert_eq!(
+            (head.content, head.url.as_str()),
+            (false, "https://assets.b.example:444/cat")
+        );
     }
 
     #[test]
@@ -147,7 +146,10 @@ mod tests {
         let mut other = message("GET", "https", "assets.b.example", "/cat");
         other.put_header("host", "c.example");
         assert!(matches!(read(&other), Err(TargetRequestError::Url)));
-        assert!(matches!(read(&message("GET", "https", "", "/cat")), Err(TargetRequestError::Url)));
+        assert!(matches!(
+            read(&message("GET", "https", "", "/cat")),
+            Err(TargetRequestError::Url)
+        ));
     }
 
     #[test]

@@ -10,7 +10,9 @@ use axum::routing::{get, post};
 use bytes::Bytes;
 use http::{StatusCode, Uri, header::CONTENT_TYPE};
 use mimi_hub_proto::uri::{ProviderDomain, RoomUri, UserUri};
-use mimi_hub_proto::{Directory, OHTTP_REQ, OHTTP_REQ_LEN_MAX, UrlTemplate, WELL_KNOWN_DIRECTORY, WELL_KNOWN_OHTTP_GATEWAY};
+use mimi_hub_proto::{
+    Directory, OHTTP_REQ, OHTTP_REQ_LEN_MAX, UrlTemplate, WELL_KNOWN_DIRECTORY, WELL_KNOWN_OHTTP_GATEWAY,
+};
 
 use super::identity::{self, Source};
 use super::problem::Problem;

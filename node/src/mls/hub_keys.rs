@@ -515,7 +515,10 @@ mod tests {
         let keys = HubKeys::open_in(&data, &domain).unwrap();
         assert_eq!(keys.rotate(Rotation::Ohttp).unwrap(), 2);
         let again = HubKeys::open_in(&data, &domain).unwrap();
-        assert_eq!(again.ohttp().configurations().unwrap(), keys.ohttp().configurations().unwrap());
+        assert_eq!(
+            again.ohttp().configurations().unwrap(),
+            keys.ohttp().configurations().unwrap()
+        );
         assert_eq!((again.ohttp().len(), again.franking().len()), (2, 1));
     }
 

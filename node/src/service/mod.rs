@@ -87,11 +87,7 @@ fn answered(to: &ProviderDomain, answer: Result<PeerAnswer, PeerError>) -> Resul
 }
 
 /// The body of another provider's answer of success, which must be of this media type.
-fn answered_with(
-    to: &ProviderDomain,
-    answer: Result<PeerAnswer, PeerError>,
-    expected: &str,
-) -> Result<Bytes, Problem> {
+fn answered_with(to: &ProviderDomain, answer: Result<PeerAnswer, PeerError>, expected: &str) -> Result<Bytes, Problem> {
     match answer {
         Ok(answer) if answer.status == StatusCode::OK => {
             let media_type = answer

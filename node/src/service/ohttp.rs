@@ -65,7 +65,7 @@ pub(crate) async fn at_gateway(
         Err(error) => return Err(unexpected(&error)),
     };
     let length = encapsulated.len();
-    let body = hub.assets().from_memory(encapsulated.into(), place);
+    let body = hub.assets().body_of(encapsulated.into(), place);
     Ok(answer(body, Some(length)))
 }
 

@@ -14,11 +14,7 @@ use crate::hub::Hub;
 use crate::peer::{Endpoint, PeerError};
 
 /// As a hub: fetches the asset, for whichever provider asks, or for this one itself.
-pub(crate) async fn at_hub(
-    hub: &Arc<Hub>,
-    source: Option<&ProviderDomain>,
-    url: &str,
-) -> Result<Response, Problem> {
+pub(crate) async fn at_hub(hub: &Arc<Hub>, source: Option<&ProviderDomain>, url: &str) -> Result<Response, Problem> {
     match hub.assets().fetch(source, url).await {
         Ok(asset) => Ok(response(asset)),
         Err(error) => Err(problem(&error)),
@@ -44,10 +40,10 @@ pub(crate) async fn for_gateway(hub: &Arc<Hub>, host: &ProviderDomain, url: &str
 /// What is said of a hub that was asked and gave no asset.
 pub(super) fn of_peer(host: &ProviderDomain, error: &AssetError) -> Problem {
     match error {
-        AssetError::Status(status) if status.is_client_error() || *status == StatusCode::BAD_GATEWAY => {
-            Problem::peer_refused(host.as_str(), *status)
+        AssetError::Status(status) if may_change(*status) => {
+            Problem::peer_unavailable(host.as_str()).retry_after(RETRY_AFTER_S)
         }
-        AssetError::Status(_) => Problem::peer_unavailable(host.as_str()).retry_after(RETRY_AFTER_S),
+        AssetError::Status(status) => Problem::peer_refused(host.as_str(), *status),
         AssetError::Peer(PeerError::NotOffered) => {
             Problem::bad_gateway(host.as_str(), &"it does not offer to fetch assets")
         }
@@ -57,6 +53,12 @@ pub(super) fn of_peer(host: &ProviderDomain, error: &AssetError) -> Problem {
         }
         error => problem(error),
     }
+}
+
+/// Whether the same request may get another answer later.
+fn may_change(status: StatusCode) -> bool {
+    let of_the_asset = status.is_client_error() || status == StatusCode::BAD_GATEWAY;
+    !of_the_asset || status == StatusCode::TOO_MANY_REQUESTS
 }
 
 /// The type of the asset, as its server has it.

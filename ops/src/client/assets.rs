@@ -143,7 +143,8 @@ impl Client {
             }
             answer => answer?,
         };
-        let message = Message::read_bhttp(&mut Cursor::new(&binary)).map_err(OpsError::answer("binary HTTP response"))?;
+        let message =
+            Message::read_bhttp(&mut Cursor::new(&binary)).map_err(OpsError::answer("binary HTTP response"))?;
         match message.control().status().map(bhttp::StatusCode::code) {
             Some(200) => Ok(message.content().to_vec()),
             Some(status) => Err(OpsError::Refused {
@@ -192,12 +193,7 @@ fn target_request(url: &str) -> Result<Vec<u8>, OpsError> {
         Some(query) => format!("{}?{query}", parsed.path()),
         None => parsed.path().to_owned(),
     };
-    let message = Message::request(
-        b"GET".to_vec(),
-        parsed.scheme().into(),
-        authority.into(),
-        path.into(),
-    );
+    let message = Message::request(b"GET".to_vec(), parsed.scheme().into(), authority.into(), path.into());
     let mut binary = Vec::new();
     message
         .write_bhttp(Mode::KnownLength, &mut binary)
@@ -221,25 +217,42 @@ mod tests {
     fn mimi_content_4_5_an_asset_opens_with_its_part_only_and_unchanged_only() {
         let state = state();
         let (part, sealed) = state.seal_asset(URL, "image/x", "cat.x", b"a cat").unwrap();
-        assert_eq!((part.size, part.content_type.as_str(), sealed.len()), (5, "image/x", 21));
+        assert_eq!(
+            (part.size, part.content_type.as_str(), sealed.len()),
+            (5, "image/x", 21)
+        );
         assert_eq!(state.open_asset(&part, sealed.clone()).unwrap(), b"a cat");
         let problem = |part: &ExternalPart, octets: &[u8]| match state.open_asset(part, octets.to_vec()) {
             Err(OpsError::Asset { problem, .. }) => problem,
             other => panic!("{other:?}"),
         };
         assert_eq!(problem(&part, b"another"), "its hash is another");
-        let unhashed = ExternalPart { hash_alg: 0, ..part.clone() };
+        let unhashed = ExternalPart {
+            hash_alg: 0,
+            ..part.clone()
+        };
         let mut changed = sealed.clone();
         changed[0] ^= 1;
         assert_eq!(problem(&unhashed, &changed), "it does not decrypt");
         assert!(problem(&unhashed, b"short").contains("too short"));
         for (enc_alg, hash_alg) in [(99, 0), (AES_128_GCM, 99)] {
-            let unknown = ExternalPart { enc_alg, hash_alg, ..part.clone() };
+            let unknown = ExternalPart {
+                enc_alg,
+                hash_alg,
+                ..part.clone()
+            };
             assert!(problem(&unknown, &sealed).contains("unknown"));
         }
-        let other_key = ExternalPart { key: vec![1; 15], ..part.clone() };
+        let other_key = ExternalPart {
+            key: vec![1; 15],
+            ..part.clone()
+        };
         assert!(problem(&other_key, &sealed).contains("too short"));
-        let plain = ExternalPart { enc_alg: 0, hash_alg: 0, ..part };
+        let plain = ExternalPart {
+            enc_alg: 0,
+            hash_alg: 0,
+            ..part
+        };
         assert_eq!(state.open_asset(&plain, b"a cat".to_vec()).unwrap(), b"a cat");
     }
 

@@ -159,7 +159,11 @@ fn locked(shelf: &Mutex<Shelf>) -> MutexGuard<'_, Shelf> {
 fn answer(shelf: &Mutex<Shelf>, request: &Request<Incoming>) -> Response<Full<Bytes>> {
     let mut shelf = locked(shelf);
     let path = request.uri().path().to_owned();
-    let found = shelf.files.get(&path).filter(|_| request.method() == Method::GET).cloned();
+    let found = shelf
+        .files
+        .get(&path)
+        .filter(|_| request.method() == Method::GET)
+        .cloned();
     shelf.asked.push(Asked {
         path,
         fields: request.headers().keys().map(ToString::to_string).collect(),

@@ -180,7 +180,13 @@ async fn protocol_5_10_3_only_assets_of_peers_are_fetched_and_only_fetched() {
     }
     let mut with_content = message("GET", "https", HOST, "/cat");
     with_content.write_content("content");
-    for request in [&binary(&with_content)[..], b"", b"\x07", b"\x01\x40\xc8", b"\x00\x03GET\x3f"] {
+    for request in [
+        &binary(&with_content)[..],
+        b"",
+        b"\x07",
+        b"\x01\x40\xc8",
+        b"\x00\x03GET\x3f",
+    ] {
         ask(&peer, &hub, request).await.expect_problem(400, "malformed-body");
     }
     assert_eq!(assets.asked(), 2);
@@ -220,7 +226,47 @@ async fn an_asset_that_is_too_large_too_slow_or_breaks_off_is_none() {
         ("/cut", 502, "asset-incomplete"),
     ] {
         get(&peer, &hub, path).await.expect_problem(status, slug);
-        by_relay(&follower, "a.example", path).await.expect_problem(status, slug);
+        by_relay(&follower, "a.example", path)
+            .await
+            .expect_problem(status, slug);
+    }
+    is_cat(&get(&peer, &hub, "/cat").await);
+}
+
+/// Octets without a meaning, in place of an encapsulated request and inside of one.
+#[tokio::test]
+async fn any_octets_are_answered_with_a_refusal_and_the_hub_serves_on() {
+    let world = crate::world();
+    let assets = AssetServer::start(HOST, world.path()).await;
+    let hub = world.hub_with("a.example", &assets.settings("c.example")).await;
+    let peer = world.peer("b.example", "a.example");
+    let keys = keys(&peer, &hub).await;
+    let cat = binary(&message("GET", "https", HOST, "/cat"));
+    let good = encapsulate(&keys, &cat).0;
+    let mut random: u64 = 0x9e37_79b9_7f4a_7c15;
+    let mut next = || {
+        random ^= random << 13;
+        random ^= random >> 7;
+        random ^= random << 17;
+        usize::try_from(random % 0xffff_ffff).unwrap()
+    };
+    for round in 0..150 {
+        let octets: Vec<u8> = (0..next() % 200).map(|_| next().to_le_bytes()[0]).collect();
+        let kept = next() % good.len();
+        let outer = match round % 2 {
+            0 => octets.clone(),
+            _ => [&good[..kept], &octets].concat(),
+        };
+        let answer = post(&peer, &hub, OHTTP_REQ, outer).await;
+        assert_eq!(answer.status, 400, "{}", String::from_utf8_lossy(&answer.body));
+        let kept = next() % cat.len();
+        let inner = match round % 2 {
+            0 => octets,
+            _ => [&cat[..kept], &octets].concat(),
+        };
+        let (encapsulated, response) = encapsulate(&keys, &inner);
+        let answer = open(&post(&peer, &hub, OHTTP_REQ, encapsulated).await, response);
+        assert!((400..500).contains(&answer.status), "{}", answer.status);
     }
     is_cat(&get(&peer, &hub, "/cat").await);
 }
@@ -237,13 +283,18 @@ async fn a_peer_that_has_its_places_is_told_so_and_others_have_theirs() {
             timeout_ms = 20000",
     );
     let hub = world.hub_with("a.example", &settings).await;
-    let (b, d) = (world.peer("b.example", "a.example"), world.peer("d.example", "a.example"));
+    let (b, d) = (
+        world.peer("b.example", "a.example"),
+        world.peer("d.example", "a.example"),
+    );
     let slow = mimi_hub_proto::uri::path_segment(&format!("https://{HOST}/slow"));
     let under_way = b.request(Method::GET, &format!("/v1/proxyDownload/{slow}"));
     let under_way = under_way.send().await.unwrap();
     assert_eq!(under_way.status(), 200);
     let cat = mimi_hub_proto::uri::path_segment(&format!("https://{HOST}/cat"));
-    let again = hub.call(b.request(Method::GET, &format!("/v1/proxyDownload/{cat}"))).await;
+    let again = hub
+        .call(b.request(Method::GET, &format!("/v1/proxyDownload/{cat}")))
+        .await;
     again.expect_problem(429, "asset-peer-busy");
     assert!(again.headers.contains_key("retry-after"));
     get(&b, &hub, "/cat").await.expect_problem(429, "asset-peer-busy");

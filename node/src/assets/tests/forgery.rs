@@ -192,7 +192,10 @@ async fn a_forged_url_is_refused_before_a_name_is_looked_up() {
     }
     assert!(differ.is_empty(), "{differ:?}");
     let long = format!("https://{HOST}/{}", "a".repeat(5000));
-    assert!(matches!(proxy.fetch(None, &long).await, Err(AssetError::Refused(TooLong))));
+    assert!(matches!(
+        proxy.fetch(None, &long).await,
+        Err(AssetError::Refused(TooLong))
+    ));
     assert_eq!(
         (answers.asked(), world.server.connections(), trap.connections()),
         (0, 0, 0)
@@ -212,7 +215,11 @@ async fn a_name_that_means_an_address_that_is_not_public_is_not_connected_to() {
         assert!(!is_public(address.parse().unwrap()), "{trick}");
         for answer in [&[address][..], &["127.0.0.1", address], &[address, "127.0.0.1"]] {
             let answers = Answers::new(&[answer]);
-            let error = world.proxy_with(&answers).fetch(None, &world.url("asset")).await.unwrap_err();
+            let error = world
+                .proxy_with(&answers)
+                .fetch(None, &world.url("asset"))
+                .await
+                .unwrap_err();
             assert!(matches!(error, AssetError::Address), "{trick}: {error}");
             assert_eq!(answers.asked(), 1, "{trick}");
         }

@@ -189,7 +189,10 @@ async fn a_reader_who_does_not_read_holds_its_place_until_the_deadline_only() {
     world.config.in_flight_max = 1;
     let proxy = world.proxy();
     let unread = proxy.fetch(None, &world.url("endless")).await.unwrap();
-    assert!(matches!(proxy.fetch(None, &world.url("asset")).await, Err(AssetError::Busy)));
+    assert!(matches!(
+        proxy.fetch(None, &world.url("asset")).await,
+        Err(AssetError::Busy)
+    ));
     let place = proxy.places.all.acquire();
     drop(
         tokio::time::timeout(Duration::from_secs(10), place)

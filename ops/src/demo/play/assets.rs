@@ -18,7 +18,8 @@ impl Play {
     pub(super) async fn asset_by_proxy(&mut self) -> Outcome {
         let picture: Vec<u8> = (0..300_000_u32).flat_map(u32::to_be_bytes).collect();
         for index in [CLIENT_B1, CLIENT_B2] {
-            self.attach_and_fetch("cat.png", &picture, index, DownloadBy::Proxy).await?;
+            self.attach_and_fetch("cat.png", &picture, index, DownloadBy::Proxy)
+                .await?;
         }
         self.asked_once("cat.png")?;
         let (hub, part) = (parse(HUB)?, self.attached(CLIENT_B1, "cat.png")?);
@@ -28,7 +29,10 @@ impl Play {
         };
         self.is_refused(&hub, &elsewhere, DownloadBy::Proxy).await?;
         Ok(vec![
-            format!("{} bytes, fetched twice, asked for once at assets.c.example", picture.len()),
+            format!(
+                "{} bytes, fetched twice, asked for once at assets.c.example",
+                picture.len()
+            ),
             "a URL elsewhere is refused by the hub".to_owned(),
         ])
     }
@@ -57,7 +61,13 @@ impl Play {
     }
 
     /// Sends the file, if it has not been sent, and fetches it as one of the receivers.
-    async fn attach_and_fetch(&mut self, name: &str, file: &[u8], index: usize, by: DownloadBy) -> Result<(), OpsError> {
+    async fn attach_and_fetch(
+        &mut self,
+        name: &str,
+        file: &[u8],
+        index: usize,
+        by: DownloadBy,
+    ) -> Result<(), OpsError> {
         let url = self.assets.url(name);
         if self.attached(CLIENT_C1, name).is_err() {
             let (part, sealed) = self.cast[CLIENT_C1].state().seal_asset(&url, "image/png", name, file)?;
@@ -70,7 +80,10 @@ impl Play {
         let room = self.room.clone();
         self.cast[index]
             .sync_until("the attachment", SEEN_MAX, |state| {
-                let mut attached = state.transcript(&room).iter().filter_map(|entry| entry.external.as_ref());
+                let mut attached = state
+                    .transcript(&room)
+                    .iter()
+                    .filter_map(|entry| entry.external.as_ref());
                 attached.any(|part| part.url == url)
             })
             .await?;
