@@ -93,11 +93,10 @@ pub(crate) async fn rotate(hub: &Arc<Hub>, which: Rotation) -> Result<u64, Rotat
             .map_err(|error| RotateError::Broken(error.to_string()))??);
     };
     let seal = SealKey::read(&config.seal_key)?;
-    let before = hub.keys().newest_id(which);
     let newest = rotated_by_all(hub, &seal, which).await?;
     // From here on every node takes it over; this one has to have it before it says so.
     let until = Instant::now() + CHANGE_MAX;
-    while hub.keys().newest_id(which) == before && Instant::now() < until {
+    while hub.keys().newest_id(which) != newest && Instant::now() < until {
         sleep(POLL).await;
     }
     Ok(newest)
@@ -105,8 +104,11 @@ pub(crate) async fn rotate(hub: &Arc<Hub>, which: Rotation) -> Result<u64, Rotat
 
 /// Has the nodes agree on a new key.
 async fn rotated_by_all(hub: &Arc<Hub>, seal: &SealKey, which: Rotation) -> Result<u64, RotateError> {
-    let against = hub.cluster().meta().unwrap_or_default().keys_version;
-    let (bytes, newest) = hub.keys().rotated_bytes(which)?;
+    let state = hub.cluster().meta().unwrap_or_default();
+    let against = state.keys_version;
+    // Of what the nodes have agreed on, not of what this one has taken over so far: no other new key gets lost.
+    let agreed = HubKeys::from_bytes(&seal.open(&state.keys)?, hub.config().primary_domain())?;
+    let (bytes, newest) = agreed.rotated_bytes(which)?;
     let keys = seal.seal(&bytes)?;
     hub.change_cluster(MetaCommand::Keys { against, keys }).await??;
     Ok(newest)
