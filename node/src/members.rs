@@ -14,7 +14,7 @@ use crate::config::NodeConfig;
 use crate::error::NodeError;
 use crate::forward::Asked;
 use crate::hub::Hub;
-use crate::mls::hub_keys::{HubKeys, HubKeysError};
+use crate::mls::hub_keys::{HubKeys, HubKeysError, Rotation};
 use crate::mls::seal::{SealError, SealKey};
 
 /// Between two looks at the meta state.
@@ -52,7 +52,8 @@ pub(crate) async fn shared_keys(
     }
 }
 
-/// Takes over the franking keys whenever the nodes have agreed on new ones.
+/// Takes over the keys that are replaced from time to time whenever the nodes have agreed on new ones. Where there is none yet
+/// for the gateway of Oblivious HTTP, because the hub is older than it, has them agree on a first one.
 pub(crate) async fn follow_keys(hub: Arc<Hub>, seal: SealKey) {
     let mut seen = None;
     loop {
@@ -64,35 +65,56 @@ pub(crate) async fn follow_keys(hub: Arc<Hub>, seal: SealKey) {
         let opened = seal.open(&state.keys).map_err(NodeError::from);
         let keys = opened.and_then(|bytes| Ok(HubKeys::from_bytes(&bytes, hub.config().primary_domain())?));
         match keys {
-            Ok(keys) => hub.keys().take_franking(&keys),
+            Ok(keys) => hub.keys().take_rotating(&keys),
             Err(error) => warn!(%error, "the keys that the nodes have agreed on cannot be used here"),
+        }
+        if hub.keys().ohttp().is_empty() {
+            match rotated_by_all(&hub, &seal, Rotation::Ohttp).await {
+                Ok(_) => info!("a first key for Oblivious HTTP was made"),
+                // Another node was first: what it has made is seen next.
+                Err(RotateError::Refused(_)) => {}
+                Err(error) => {
+                    warn!(%error, "there is no key for Oblivious HTTP yet");
+                    sleep(ANNOUNCE).await;
+                    seen = None;
+                }
+            }
         }
     }
 }
 
-/// Makes a new franking key for all nodes, which stamps from now on. Gives its number.
-pub(crate) async fn rotate_franking(hub: &Arc<Hub>) -> Result<u64, RotateError> {
+/// Makes a new key for all nodes, which is used from now on. Gives its number.
+pub(crate) async fn rotate(hub: &Arc<Hub>, which: Rotation) -> Result<u64, RotateError> {
     let Some(config) = &hub.config().cluster else {
         let there = Arc::clone(hub);
-        let rotated = tokio::task::spawn_blocking(move || there.keys().rotate_franking());
+        let rotated = tokio::task::spawn_blocking(move || there.keys().rotate(which));
         return Ok(rotated
             .await
             .map_err(|error| RotateError::Broken(error.to_string()))??);
     };
     let seal = SealKey::read(&config.seal_key)?;
-    let against = hub.cluster().meta().unwrap_or_default().keys_version;
-    let (bytes, newest) = hub.keys().rotated_bytes()?;
-    let keys = seal.seal(&bytes)?;
-    hub.change_cluster(MetaCommand::Keys { against, keys }).await??;
+    let newest = rotated_by_all(hub, &seal, which).await?;
     // From here on every node takes it over; this one has to have it before it says so.
     let until = Instant::now() + CHANGE_MAX;
-    while hub.keys().franking().newest_id() < newest && Instant::now() < until {
+    while hub.keys().newest_id(which) != newest && Instant::now() < until {
         sleep(POLL).await;
     }
     Ok(newest)
 }
 
-/// Why the franking key is not replaced.
+/// Has the nodes agree on a new key.
+async fn rotated_by_all(hub: &Arc<Hub>, seal: &SealKey, which: Rotation) -> Result<u64, RotateError> {
+    let state = hub.cluster().meta().unwrap_or_default();
+    let against = state.keys_version;
+    // Of what the nodes have agreed on, not of what this one has taken over so far: no other new key gets lost.
+    let agreed = HubKeys::from_bytes(&seal.open(&state.keys)?, hub.config().primary_domain())?;
+    let (bytes, newest) = agreed.rotated_bytes(which)?;
+    let keys = seal.seal(&bytes)?;
+    hub.change_cluster(MetaCommand::Keys { against, keys }).await??;
+    Ok(newest)
+}
+
+/// Why a key is not replaced.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum RotateError {
     /// The keys, or their file.

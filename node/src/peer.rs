@@ -30,7 +30,7 @@ use http::{
     StatusCode,
     header::{CONTENT_TYPE, FROM, RETRY_AFTER},
 };
-use mimi_hub_proto::{Directory, UrlTemplate, uri::ProviderDomain};
+use mimi_hub_proto::{Directory, OHTTP_REQ, UrlTemplate, WELL_KNOWN_OHTTP_GATEWAY, uri::ProviderDomain};
 use reqwest::Response;
 use tokio::time::timeout;
 use url::Url;
@@ -41,6 +41,9 @@ pub(crate) use http_client::dialer;
 use crate::{config::Config, error::NodeError, tls::Tls};
 use directory::{Directories, Found, Freshness, REFRESH_INTERVAL};
 use http_client::HttpClients;
+
+/// A list of key configurations is not larger.
+const OHTTP_KEYS_LEN_MAX: usize = 64 * 1024;
 
 /// The endpoints of other providers that we call.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -159,6 +162,56 @@ impl PeerClient {
         let (client, url) = self.0.clients.route(to, url)?;
         let request = client.get(url).header(FROM, format!("mimi@{our_domain}"));
         request.send().await.map_err(|error| PeerError::from_http(&error))
+    }
+
+    /// Passes an encapsulated request on to the Oblivious Gateway Resource of provider `to`, on behalf of `our_domain`. The
+    /// answer's body is not read yet; neither it nor the time is bounded here.
+    ///
+    /// # Errors
+    /// There was no answer; an answer of any status is `Ok`.
+    pub(crate) async fn ohttp(
+        &self,
+        our_domain: &ProviderDomain,
+        to: &ProviderDomain,
+        body: Bytes,
+    ) -> Result<Response, PeerError> {
+        let (client, url) = self.ohttp_gateway(to)?;
+        let request = client
+            .post(url)
+            .header(FROM, format!("mimi@{our_domain}"))
+            .header(CONTENT_TYPE, OHTTP_REQ)
+            .body(body);
+        request.send().await.map_err(|error| PeerError::from_http(&error))
+    }
+
+    /// The key configurations of the Oblivious Gateway Resource of provider `to`, within `time`.
+    ///
+    /// # Errors
+    /// There was no answer, or there is no gateway; an answer of any other status is `Ok`.
+    pub(crate) async fn ohttp_keys(
+        &self,
+        our_domain: &ProviderDomain,
+        to: &ProviderDomain,
+        time: Duration,
+    ) -> Result<PeerAnswer, PeerError> {
+        let (client, url) = self.ohttp_gateway(to)?;
+        let request = client.get(url).header(FROM, format!("mimi@{our_domain}"));
+        let answer = async {
+            let response = request.send().await.map_err(|error| PeerError::from_http(&error))?;
+            PeerAnswer::read(response, OHTTP_KEYS_LEN_MAX).await
+        };
+        match timeout(time, answer).await.unwrap_or(Err(PeerError::Timeout))? {
+            answer if answer.status == StatusCode::NOT_FOUND => Err(PeerError::NotOffered),
+            answer => Ok(answer),
+        }
+    }
+
+    fn ohttp_gateway(&self, to: &ProviderDomain) -> Result<(reqwest::Client, Url), PeerError> {
+        let text = format!("https://{to}{WELL_KNOWN_OHTTP_GATEWAY}");
+        let url = Url::parse(&text).map_err(|_| PeerError::InvalidDirectory {
+            problem: format!("{text} is not a URL"),
+        })?;
+        self.0.clients.route(to, url)
     }
 
     async fn post_untimed(

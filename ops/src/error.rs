@@ -83,6 +83,17 @@ pub enum OpsError {
         /// The limit.
         bytes_max: usize,
     },
+    /// An attached file is not what its message says, or cannot be fetched.
+    #[error("the asset at {url}: {problem}")]
+    Asset {
+        /// Where it is.
+        url: String,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// A request or a response cannot be encapsulated or opened (RFC 9458).
+    #[error("Oblivious HTTP: {0}")]
+    Oblivious(#[source] ohttp::Error),
     /// A step of MLS failed.
     #[error("{step}: {source}")]
     Mls {

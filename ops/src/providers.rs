@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
-use std::net::{Ipv4Addr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::time::{Duration, Instant};
@@ -57,16 +57,42 @@ struct Ports {
 /// Writes certificates and configuration for providers on free ports of the loopback interface, the first of them with
 /// `nodes` processes. Nothing runs yet.
 pub(crate) fn prepare(folder: &Path, domains: &[ProviderDomain], nodes: u16) -> Result<Vec<Provider>, OpsError> {
-    prepare_all(folder, domains, nodes, false)
+    prepare_all(folder, domains, nodes, false, None)
+}
+
+/// A server of attached files, on this machine.
+pub(crate) struct AssetHost {
+    /// Whose users' files it has.
+    pub(crate) provider: String,
+    pub(crate) host: String,
+    pub(crate) address: SocketAddr,
+    /// The root of its certificate, PEM.
+    pub(crate) ca: PathBuf,
+}
+
+/// The same, where hubs fetch attached files from this server.
+pub(crate) fn prepare_with_assets(
+    folder: &Path,
+    domains: &[ProviderDomain],
+    nodes: u16,
+    assets: &AssetHost,
+) -> Result<Vec<Provider>, OpsError> {
+    prepare_all(folder, domains, nodes, false, Some(assets))
 }
 
 /// The same, where each of the first provider's nodes reaches each other one at a port of this pair's own, at which somebody
 /// has to listen ([`Node::links`]).
 pub(crate) fn prepare_linked(folder: &Path, domains: &[ProviderDomain], nodes: u16) -> Result<Vec<Provider>, OpsError> {
-    prepare_all(folder, domains, nodes, true)
+    prepare_all(folder, domains, nodes, true, None)
 }
 
-fn prepare_all(folder: &Path, domains: &[ProviderDomain], nodes: u16, linked: bool) -> Result<Vec<Provider>, OpsError> {
+fn prepare_all(
+    folder: &Path,
+    domains: &[ProviderDomain],
+    nodes: u16,
+    linked: bool,
+    assets: Option<&AssetHost>,
+) -> Result<Vec<Provider>, OpsError> {
     let certs = folder.join("certs");
     let options = DevCertsOptions {
         nodes: if nodes > 1 { nodes } else { 0 },
@@ -100,7 +126,7 @@ fn prepare_all(folder: &Path, domains: &[ProviderDomain], nodes: u16, linked: bo
     let all: BTreeMap<&ProviderDomain, &Vec<Ports>> = domains.iter().zip(&ports).collect();
     domains
         .iter()
-        .map(|domain| provider(folder, &certs, domain, &all))
+        .map(|domain| provider(folder, &certs, domain, &all, assets))
         .collect()
 }
 
@@ -109,12 +135,13 @@ fn provider(
     certs: &Path,
     domain: &ProviderDomain,
     all: &BTreeMap<&ProviderDomain, &Vec<Ports>>,
+    assets: Option<&AssetHost>,
 ) -> Result<Provider, OpsError> {
     let home = folder.join(domain.as_str());
     fs::create_dir_all(&home).map_err(OpsError::file(&home))?;
     let own = all.get(domain).map(|ports| ports.as_slice()).unwrap_or_default();
     let nodes: Vec<Node> = (0..own.len())
-        .map(|index| node(&home, certs, domain, all, own, index))
+        .map(|index| node(&home, certs, domain, all, (own, index), assets))
         .collect::<Result<_, _>>()?;
     let mut urls = own.iter().map(|ports| format!("https://localhost:{}", ports.local));
     let gateway_settings = GatewaySettings {
@@ -139,8 +166,8 @@ fn node(
     certs: &Path,
     domain: &ProviderDomain,
     all: &BTreeMap<&ProviderDomain, &Vec<Ports>>,
-    own: &[Ports],
-    index: usize,
+    (own, index): (&[Ports], usize),
+    assets: Option<&AssetHost>,
 ) -> Result<Node, OpsError> {
     let number = index + 1;
     let ports = &own[index];
@@ -190,11 +217,16 @@ fn node(
             client_ca: certs.join("admin-ca.pem"),
         }),
         peers: peers
-            .map(|(peer, ports)| {
-                let address = addresses(ports);
-                (peer.to_string(), Peer { address })
-            })
+            .map(|(peer, ports)| (peer.to_string(), addresses(ports)))
+            .chain(assets.map(|assets| (assets.host.clone(), assets.address.to_string())))
+            .map(|(peer, address)| (peer, Peer { address }))
             .collect(),
+        assets: assets.map(|assets| Assets {
+            domains: BTreeMap::from([(assets.provider.clone(), [assets.host.clone()])]),
+            ca: assets.ca.clone(),
+            ports: [assets.address.port()],
+            allow_private: [format!("{}/32", Ipv4Addr::LOCALHOST)],
+        }),
         delivery: Delivery { retry_ms_max: 2_000 },
     };
     let config_path = folder.join("mimi-hub.toml");
@@ -392,7 +424,17 @@ struct Config<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     admin: Option<Local>,
     peers: BTreeMap<String, Peer>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    assets: Option<Assets>,
     delivery: Delivery,
+}
+
+#[derive(Serialize)]
+struct Assets {
+    domains: BTreeMap<String, [String; 1]>,
+    ca: PathBuf,
+    ports: [u16; 1],
+    allow_private: [String; 1],
 }
 
 #[derive(Serialize)]

@@ -26,6 +26,7 @@ mod identifier_query;
 mod key_material;
 pub mod mls;
 mod notify;
+mod ohttp;
 pub mod policy;
 mod protocol;
 mod pseudonym;
@@ -55,6 +56,7 @@ pub use key_material::{
     KeyMaterialResponse, KeyMaterialUserCode, MAX_CLIENTS_PER_USER,
 };
 pub use notify::{FanoutEvent, FanoutMessage, MAX_FANOUT_MESSAGES, decode_all, encode_all};
+pub use ohttp::{OHTTP_KEY_PROBLEM, OHTTP_KEYS, OHTTP_REQ, OHTTP_REQ_LEN_MAX, OHTTP_RES, WELL_KNOWN_OHTTP_GATEWAY};
 pub use protocol::{CONTENT_TYPE, Protocol};
 pub use pseudonym::{IdentityLinkTbe, LeafCredential, PseudonymousCredential, PseudonymousCredentialTbs};
 pub use ratchet_tree::{GroupInfoOption, PartialGroupInfo, RatchetTreeOption, RatchetTreePresence};

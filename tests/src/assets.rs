@@ -4,15 +4,17 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
+use axum::http::StatusCode;
 use axum::middleware::{self, Next};
-use axum::response::Response;
+use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
 use bytes::Bytes;
-use futures::stream;
+use futures::{StreamExt as _, stream};
 use mimi_hub_ops::certs::{Authority, Validity};
 use rustls::ServerConfig;
 use tokio::net::TcpListener;
@@ -35,8 +37,9 @@ pub struct AssetServer {
 }
 
 impl AssetServer {
-    /// A server for `host`, with its CA in `folder`. It has `/cat`, with its length and a query or not, `/endless`, and
-    /// `/moved`, a redirect to `/cat`.
+    /// A server for `host`, with its CA in `folder`. It has `/cat`, with its length and a query or not, `/cat-and-a-half`,
+    /// `/tell-tale`, which is the cat for those who tell nothing of themselves, `/endless`, `/slow`, `/cut`, which breaks off,
+    /// and `/moved`, a redirect to `/cat`.
     ///
     /// # Panics
     /// It cannot be started.
@@ -55,7 +58,11 @@ impl AssetServer {
         let asked = Arc::<AtomicUsize>::default();
         let router = Router::new()
             .route("/cat", get(|| async { ([("content-type", "image/x-cat")], CAT) }))
+            .route("/cat-and-a-half", get(|| async { CAT.repeat(2) }))
+            .route("/tell-tale", get(tell_tale))
             .route("/endless", get(endless))
+            .route("/slow", get(slow))
+            .route("/cut", get(cut))
             .route("/moved", get(|| async { axum::response::Redirect::temporary("/cat") }))
             .layer(middleware::from_fn_with_state(Arc::clone(&asked), count));
         let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -104,6 +111,35 @@ impl Drop for AssetServer {
 async fn count(State(asked): State<Arc<AtomicUsize>>, request: Request, next: Next) -> Response {
     asked.fetch_add(1, Ordering::SeqCst);
     next.run(request).await
+}
+
+/// What a hub sends to an asset server.
+const FIELDS: [&str; 3] = ["accept", "accept-encoding", "host"];
+
+async fn tell_tale(request: Request) -> Response {
+    let mut told = request.headers().keys().filter(|name| !FIELDS.contains(&name.as_str()));
+    match told.next() {
+        None => ([("content-type", "image/x-cat")], CAT).into_response(),
+        Some(_) => StatusCode::BAD_REQUEST.into_response(),
+    }
+}
+
+/// One octet at a time.
+async fn slow() -> Body {
+    Body::from_stream(stream::unfold((), async |()| {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        Some((Ok::<_, std::convert::Infallible>(Bytes::from_static(b".")), ()))
+    }))
+}
+
+async fn cut() -> Body {
+    let beginning = stream::iter([Ok(Bytes::from_static(&[0; 8192]))]);
+    // Not before the beginning is on its way.
+    let end = stream::once(async {
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        Err(std::io::Error::other("cut"))
+    });
+    Body::from_stream(beginning.chain(end))
 }
 
 async fn endless() -> Body {

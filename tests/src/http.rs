@@ -111,6 +111,15 @@ impl Answer {
             self.status,
             String::from_utf8_lossy(&self.body)
         );
+        self.json_of_any()
+    }
+
+    /// The document in an answer of any status.
+    ///
+    /// # Panics
+    /// It is no JSON.
+    #[must_use]
+    pub fn json_of_any(&self) -> serde_json::Value {
         serde_json::from_slice(&self.body).unwrap()
     }
 

@@ -27,6 +27,7 @@ mod forger;
 mod http;
 mod hub;
 mod nodes;
+pub mod ohttp;
 mod ports;
 mod remote;
 pub mod simulation;

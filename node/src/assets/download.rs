@@ -7,10 +7,11 @@ use axum::body::Body;
 use bytes::Bytes;
 use futures::{StreamExt, stream};
 use reqwest::Response;
-use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout_at};
 
 use super::cache::Collector;
+use super::places::Place;
 
 /// Pieces that wait for the reader.
 const PIECES_WAITING_MAX: usize = 2;
@@ -44,7 +45,7 @@ pub(super) struct Bounds {
     pub(super) size_max: u64,
     pub(super) deadline: Instant,
     /// Its place among the downloads, free again at its end.
-    pub(super) permit: OwnedSemaphorePermit,
+    pub(super) place: Place,
 }
 
 /// The body of `response`, also to `collector` when all of it has come.
@@ -73,13 +74,13 @@ where
     let (sender, receiver) = mpsc::channel(PIECES_WAITING_MAX);
     let work = work(sender);
     tokio::spawn(async move {
-        let Bounds { deadline, permit, .. } = bounds;
+        let Bounds { deadline, place, .. } = bounds;
         match timeout_at(deadline, work).await.unwrap_or(Err(BrokenOff::Timeout)) {
             Ok(()) => {}
             Err(BrokenOff::Ended) => tracing::debug!("an asset was not read to its end"),
             Err(error) => tracing::info!(%error, "an asset broke off"),
         }
-        drop(permit);
+        drop(place);
     });
     Body::from_stream(stream::unfold(Some(receiver), next).boxed())
 }

@@ -1,8 +1,9 @@
-//! Downloading assets on behalf of others (draft-ietf-mimi-protocol, section 5.10.2): the hub for its peers, and a provider
-//! for its own clients.
+//! Downloading assets on behalf of others (draft-ietf-mimi-protocol, sections 5.10.2 and 5.10.3): the hub for its peers, and a
+//! provider for its own clients.
 //!
 //! This module owns the way from a URL to an asset: whether it is fetched ([`admit`]), to which address the connection goes
-//! ([`address`]), what comes back ([`download`]), and what is kept of it ([`cache`]). Invariants, on which it depends that
+//! ([`address`]), what comes back ([`download`]), what is kept of it ([`cache`]), and for how many at once ([`places`]). What
+//! comes by Oblivious HTTP ([`oblivious`]) goes the same way. Invariants, on which it depends that
 //! nobody reaches what only this machine can reach:
 //!
 //! - The host is one that the configuration names for a peer provider's assets; HTTPS, on the ports configured.
@@ -16,6 +17,8 @@ mod address;
 mod admit;
 mod cache;
 mod download;
+mod oblivious;
+mod places;
 #[cfg(test)]
 mod tests;
 
@@ -24,21 +27,26 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
+use bytes::Bytes;
 use http::header::{ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE};
 use http::{HeaderValue, StatusCode};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use mimi_hub_proto::uri::ProviderDomain;
 use reqwest::dns::Resolve;
 use reqwest::{Client, Response, redirect};
 use rustls::ClientConfig;
-use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout_at};
 
 pub use address::Network;
 pub(crate) use admit::Refusal;
+pub(crate) use oblivious::{TargetRequestError, target_request, target_response};
+pub(crate) use places::Place;
 
 use self::address::{AddressError, Checked};
 use self::admit::{Policy, admit};
 use self::cache::{Cache, Whole, lifetime};
 use self::download::Bounds;
+use self::places::Places;
 use crate::config::{AssetsConfig, Config};
 use crate::error::NodeError;
 use crate::peer::{PeerError, causes, dialer};
@@ -60,8 +68,11 @@ pub(crate) struct Assets {
     /// Absent where nothing may be fetched.
     client: Option<Client>,
     cache: Arc<Cache>,
-    places: Arc<Semaphore>,
+    places: Places,
+    /// Of encapsulated requests: what answers them is in memory whole.
+    oblivious_places: Places,
     size_max: u64,
+    oblivious_size_max: usize,
     timeout: Duration,
     cache_ttl: Duration,
 }
@@ -75,6 +86,8 @@ pub(crate) struct Asset {
     pub(crate) length: Option<u64>,
     /// Ends with an error unless it is complete.
     pub(crate) body: Body,
+    /// When it ends at the latest.
+    deadline: Instant,
 }
 
 /// Why there is no asset.
@@ -89,6 +102,9 @@ pub(crate) enum AssetError {
     /// As many downloads as there may be are under way.
     #[error("too many downloads are under way")]
     Busy,
+    /// As many downloads for one peer as there may be are under way.
+    #[error("too many downloads for one provider are under way")]
+    PeerBusy,
     /// No answer in time.
     #[error("the asset server did not answer in time")]
     Timeout,
@@ -101,9 +117,15 @@ pub(crate) enum AssetError {
     /// It says that it is larger than assets may be.
     #[error("the asset has more than {0} bytes")]
     TooLarge(u64),
+    /// It broke off.
+    #[error("the asset is incomplete")]
+    Incomplete,
     /// It comes compressed, which was not asked for.
     #[error("the asset has a content encoding")]
     Encoded,
+    /// Another hub was asked, which does not have the key that an encapsulated request is for.
+    #[error("the encapsulated request is not for a key configuration of the hub")]
+    Key,
     /// Another hub was asked, and gave no answer.
     #[error(transparent)]
     Peer(#[from] PeerError),
@@ -127,24 +149,28 @@ impl Assets {
             policy: config.into(),
             client,
             cache: Cache::new(config.cache_bytes_max),
-            places: Arc::new(Semaphore::new(config.in_flight_max.min(Semaphore::MAX_PERMITS))),
+            places: Places::new(config.in_flight_max, config.in_flight_max_per_peer),
+            oblivious_places: Places::new(config.ohttp_in_flight_max, config.in_flight_max_per_peer),
             size_max: config.size_max_bytes,
+            oblivious_size_max: config.ohttp_size_max_bytes,
             timeout: config.timeout(),
             cache_ttl: config.cache_ttl(),
         })
     }
 
-    /// The asset at `url`, as the hub fetches it.
+    /// The asset at `url`, as the hub fetches it for `peer`, or for this provider itself.
     ///
     /// # Errors
     /// It may not be fetched, or it could not be.
-    pub(crate) async fn fetch(&self, url: &str) -> Result<Asset, AssetError> {
+    pub(crate) async fn fetch(&self, peer: Option<&ProviderDomain>, url: &str) -> Result<Asset, AssetError> {
         let url = admit(url, &self.policy)?;
         let client = self.client.as_ref().ok_or(Refusal::HostNotAllowed)?;
         let key = url.to_string();
         let request = client.get(url).header(ACCEPT_ENCODING, "identity").send();
-        self.download(&key, async move { request.await.map_err(|error| from_http(&error)) })
-            .await
+        self.download(peer, Some(&key), async move {
+            request.await.map_err(|error| from_http(&error))
+        })
+        .await
     }
 
     /// The asset that another hub gives for `key`, with `request` its answer.
@@ -156,28 +182,79 @@ impl Assets {
         key: &str,
         request: impl Future<Output = Result<Response, PeerError>>,
     ) -> Result<Asset, AssetError> {
-        self.download(key, async move { Ok(request.await?) }).await
+        self.download(None, Some(key), async move { Ok(request.await?) }).await
+    }
+
+    /// The encapsulated response that another hub gives, with `request` its answer. Nothing of it is kept: it is of use once.
+    ///
+    /// # Errors
+    /// It answered otherwise, or not.
+    pub(crate) async fn relay_oblivious(
+        &self,
+        request: impl Future<Output = Result<Response, AssetError>>,
+    ) -> Result<Asset, AssetError> {
+        self.download(None, None, request).await
+    }
+
+    /// A place for the answer to an encapsulated request of `peer`.
+    ///
+    /// # Errors
+    /// There is none.
+    pub(crate) fn oblivious_place(&self, peer: Option<&ProviderDomain>) -> Result<Place, AssetError> {
+        self.oblivious_places.take(peer)
+    }
+
+    /// All of an asset, as large as what is encapsulated may be.
+    ///
+    /// # Errors
+    /// It is larger, or incomplete.
+    pub(crate) async fn whole(&self, asset: Asset) -> Result<Bytes, AssetError> {
+        let max = self.oblivious_size_max;
+        let too_large = || AssetError::TooLarge(u64::try_from(max).unwrap_or(u64::MAX));
+        if asset
+            .length
+            .is_some_and(|length| usize::try_from(length).map_or(true, |length| length > max))
+        {
+            return Err(too_large());
+        }
+        match Limited::new(asset.body, max).collect().await {
+            Ok(collected) => Ok(collected.to_bytes()),
+            Err(error) if error.is::<LengthLimitError>() => Err(too_large()),
+            Err(_) if Instant::now() >= asset.deadline => Err(AssetError::Timeout),
+            Err(_) => Err(AssetError::Incomplete),
+        }
+    }
+
+    /// The body of an answer that is in memory. A reader who does not read it holds `place` no longer than a download may last.
+    pub(crate) fn body_of(&self, whole: Bytes, place: Place) -> Body {
+        let bounds = Bounds {
+            size_max: self.size_max,
+            deadline: Instant::now() + self.timeout,
+            place,
+        };
+        download::from_memory(whole, bounds)
     }
 
     async fn download(
         &self,
-        key: &str,
+        peer: Option<&ProviderDomain>,
+        key: Option<&str>,
         request: impl Future<Output = Result<Response, AssetError>>,
     ) -> Result<Asset, AssetError> {
-        let permit = Arc::clone(&self.places)
-            .try_acquire_owned()
-            .map_err(|_| AssetError::Busy)?;
+        let place = self.places.take(peer)?;
         let deadline = Instant::now() + self.timeout;
         let bounds = Bounds {
             size_max: self.size_max,
             deadline,
-            permit,
+            place,
         };
-        if let Some(Whole { content_type, body }) = self.cache.get(key, std::time::Instant::now()) {
+        let cached = key.and_then(|key| self.cache.get(key, std::time::Instant::now()));
+        if let Some(Whole { content_type, body }) = cached {
             return Ok(Asset {
                 content_type,
                 length: u64::try_from(body.len()).ok(),
                 body: download::from_memory(body, bounds),
+                deadline,
             });
         }
         let response = timeout_at(deadline, request)
@@ -199,12 +276,13 @@ impl Assets {
             return Err(AssetError::TooLarge(self.size_max));
         }
         let content_type = headers.get(CONTENT_TYPE).cloned();
-        let lifetime = lifetime(headers, self.cache_ttl);
-        let collector = lifetime.map(|lifetime| self.cache.collect(key, content_type.clone(), lifetime));
+        let kept = key.zip(lifetime(headers, self.cache_ttl));
+        let collector = kept.map(|(key, lifetime)| self.cache.collect(key, content_type.clone(), lifetime));
         Ok(Asset {
             content_type,
             length,
             body: download::from_response(response, bounds, collector),
+            deadline,
         })
     }
 }

@@ -1,4 +1,4 @@
-//! `[assets]`: the download proxy (draft-ietf-mimi-protocol, section 5.10.2).
+//! `[assets]`: the download proxy and the gateway of Oblivious HTTP (draft-ietf-mimi-protocol, sections 5.10.2 and 5.10.3).
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -28,10 +28,16 @@ pub struct AssetsConfig {
     pub timeout_ms: u64,
     /// Downloads under way at once.
     pub in_flight_max: usize,
+    /// Downloads under way at once for one peer provider.
+    pub in_flight_max_per_peer: usize,
     /// Memory for assets that were fetched; 0 switches the cache off.
     pub cache_bytes_max: usize,
     /// How long an asset is kept there, where its server does not say less.
     pub cache_ttl_ms: u64,
+    /// The largest asset by Oblivious HTTP: it is encrypted as a whole, and in memory up to three times meanwhile.
+    pub ohttp_size_max_bytes: usize,
+    /// Encapsulated requests under way at once, until their answers have been read.
+    pub ohttp_in_flight_max: usize,
 }
 
 impl Default for AssetsConfig {
@@ -44,8 +50,11 @@ impl Default for AssetsConfig {
             size_max_bytes: 100 * 1024 * 1024,
             timeout_ms: 60_000,
             in_flight_max: 64,
+            in_flight_max_per_peer: 32,
             cache_bytes_max: 64 * 1024 * 1024,
             cache_ttl_ms: 3_600_000,
+            ohttp_size_max_bytes: 16 * 1024 * 1024,
+            ohttp_in_flight_max: 16,
         }
     }
 }

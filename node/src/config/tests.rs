@@ -254,6 +254,21 @@ fn a_value_that_breaks_a_rule_is_named_with_its_remedy() {
         ("ASSETS__SIZE_MAX_BYTES", "0", "assets.size_max_bytes = 0: set"),
         ("ASSETS__TIMEOUT_MS", "0", "assets.timeout_ms = 0: set"),
         ("ASSETS__IN_FLIGHT_MAX", "0", "assets.in_flight_max = 0: set"),
+        (
+            "ASSETS__IN_FLIGHT_MAX_PER_PEER",
+            "0",
+            "assets.in_flight_max_per_peer = 0: set",
+        ),
+        (
+            "ASSETS__OHTTP_SIZE_MAX_BYTES",
+            "0",
+            "assets.ohttp_size_max_bytes = 0: set",
+        ),
+        (
+            "ASSETS__OHTTP_IN_FLIGHT_MAX",
+            "0",
+            "assets.ohttp_in_flight_max = 0: set",
+        ),
         ("ASSETS__ALLOW_PRIVATE", r#"["10.0.0.1/8"]"#, "no bits set after it"),
         ("LOG__FILTER", "mimi_hub=loud", "log.filter = mimi_hub=loud: "),
     ] {

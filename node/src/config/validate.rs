@@ -245,6 +245,12 @@ impl Config {
         findings.within("assets.size_max_bytes", assets.size_max_bytes, 1, 1 << 40);
         findings.within("assets.timeout_ms", assets.timeout_ms, 1, 3_600_000);
         findings.within("assets.in_flight_max", wide(assets.in_flight_max), 1, 1_000_000);
+        let per_peer = wide(assets.in_flight_max_per_peer);
+        findings.within("assets.in_flight_max_per_peer", per_peer, 1, 1_000_000);
+        let oblivious = wide(assets.ohttp_size_max_bytes);
+        findings.within("assets.ohttp_size_max_bytes", oblivious, 1, BYTES_MAX);
+        let oblivious = wide(assets.ohttp_in_flight_max);
+        findings.within("assets.ohttp_in_flight_max", oblivious, 1, 1_000_000);
         findings.within("assets.cache_bytes_max", wide(assets.cache_bytes_max), 0, 1 << 40);
         findings.within("assets.cache_ttl_ms", assets.cache_ttl_ms, 0, DURATION_MS_MAX);
     }

@@ -10,7 +10,9 @@ use axum::routing::{get, post};
 use bytes::Bytes;
 use http::{StatusCode, Uri, header::CONTENT_TYPE};
 use mimi_hub_proto::uri::{ProviderDomain, RoomUri, UserUri};
-use mimi_hub_proto::{Directory, UrlTemplate, WELL_KNOWN_DIRECTORY};
+use mimi_hub_proto::{
+    Directory, OHTTP_REQ, OHTTP_REQ_LEN_MAX, UrlTemplate, WELL_KNOWN_DIRECTORY, WELL_KNOWN_OHTTP_GATEWAY,
+};
 
 use super::identity::{self, Source};
 use super::problem::Problem;
@@ -44,8 +46,12 @@ pub(crate) fn router(hub: &Arc<Hub>) -> Result<Router, NodeError> {
     } else {
         Router::new().nest(&path, endpoints)
     };
-    let mut router = endpoints
+    let time = hub.config().limits.request_timeout();
+    let endpoints = endpoints
         .route(WELL_KNOWN_DIRECTORY, get(move || async move { axum::Json(directory) }))
+        .route_layer(middleware::from_fn_with_state(time, super::time_limit));
+    let mut router = endpoints
+        .merge(ohttp_gateway(hub))
         .fallback(super::no_such_endpoint)
         .method_not_allowed_fallback(super::wrong_method)
         .with_state(Arc::clone(hub));
@@ -54,10 +60,6 @@ pub(crate) fn router(hub: &Arc<Hub>) -> Result<Router, NodeError> {
     }
     Ok(router
         .layer(middleware::from_fn_with_state(served, identity::authenticate))
-        .layer(middleware::from_fn_with_state(
-            hub.config().limits.request_timeout(),
-            super::time_limit,
-        ))
         .layer(middleware::from_fn(drain::drain)))
 }
 
@@ -68,6 +70,21 @@ fn queries(hub: &Arc<Hub>) -> Router<Arc<Hub>> {
         Some(limiter) => queries.route_layer(middleware::from_fn_with_state(limiter, rate::limit)),
         None => queries,
     }
+}
+
+/// The Oblivious Gateway Resource, where there are assets to fetch. Its answer begins when all of the asset is there, which has
+/// a limit of its own on top.
+fn ohttp_gateway(hub: &Arc<Hub>) -> Router<Arc<Hub>> {
+    let Config { assets, limits, .. } = hub.config();
+    if !assets.is_offered() {
+        return Router::new();
+    }
+    Router::new()
+        .route(WELL_KNOWN_OHTTP_GATEWAY, get(ohttp_keys).post(ohttp))
+        .route_layer(middleware::from_fn_with_state(
+            limits.request_timeout() + assets.timeout(),
+            super::time_limit,
+        ))
 }
 
 /// The path of `federation.public_url`, without a slash at its end.
@@ -106,12 +123,13 @@ async fn about_room(hub: &Hub, path: &str, request: Request) -> Result<(Provider
     Ok((source, room, body))
 }
 
+fn source(request: &Request) -> Result<ProviderDomain, Problem> {
+    let source = request.extensions().get::<Source>();
+    source.map(|source| source.0.clone()).ok_or_else(Problem::from_missing)
+}
+
 async fn source_and_body(hub: &Hub, request: Request) -> Result<(ProviderDomain, Bytes), Problem> {
-    let source = request
-        .extensions()
-        .get::<Source>()
-        .map(|source| source.0.clone())
-        .ok_or_else(Problem::from_missing)?;
+    let source = source(&request)?;
     let body = body::read(request, mimi_hub_proto::CONTENT_TYPE, &(&hub.config().limits).into()).await?;
     Ok((source, body))
 }
@@ -206,9 +224,32 @@ async fn identifier_query(
     ))
 }
 
-async fn proxy_download(State(hub): State<Arc<Hub>>, Path(url): Path<String>, uri: Uri) -> Result<Response, Problem> {
-    encoded_whole(&uri)?;
-    service::proxy_download::at_hub(&hub, &url).await
+async fn proxy_download(
+    State(hub): State<Arc<Hub>>,
+    Path(url): Path<String>,
+    request: Request,
+) -> Result<Response, Problem> {
+    encoded_whole(request.uri())?;
+    service::proxy_download::at_hub(&hub, Some(&source(&request)?), &url).await
+}
+
+async fn ohttp_keys(State(hub): State<Arc<Hub>>) -> Result<Response, Problem> {
+    service::ohttp::keys(&hub)
+}
+
+async fn ohttp(State(hub): State<Arc<Hub>>, request: Request) -> Result<Response, Problem> {
+    let relay = source(&request)?;
+    let body = encapsulated(&hub, request).await?;
+    service::ohttp::at_gateway(&hub, Some(&relay), &body).await
+}
+
+/// The body of an encapsulated request.
+pub(super) async fn encapsulated(hub: &Hub, request: Request) -> Result<Bytes, Problem> {
+    let limits = body::BodyLimits {
+        bytes_max: OHTTP_REQ_LEN_MAX,
+        timeout: hub.config().limits.body_timeout(),
+    };
+    body::read(request, OHTTP_REQ, &limits).await
 }
 
 /// Refuses a request whose URL of an asset was not encoded, so that a part of it has become the request's own query.

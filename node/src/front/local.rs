@@ -18,11 +18,12 @@ use openmls_traits::types::SignatureScheme;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use super::federation::{encoded_whole, mimi};
+use super::federation::{encapsulated, encoded_whole, mimi};
 use super::problem::Problem;
 use super::{body, drain, moderation, people};
 use crate::hub::Hub;
 use crate::mls::crypto;
+use crate::mls::hub_keys::Rotation;
 use crate::service::events::{LIMIT_MAX, Page, WAIT_MS_MAX};
 use crate::service::users::{self, Changed};
 use crate::service::{self, events, join_codes, moderation as own_behalf, rooms};
@@ -59,6 +60,8 @@ pub(crate) fn router(hub: &Arc<Hub>) -> Router {
         .merge(people::routes())
         .merge(moderation::routes())
         .route("/proxyDownload/{hub}/{url}", get(proxy_download))
+        .route("/ohttpKeys/{hub}", get(ohttp_keys))
+        .route("/hub/ohttpKey", get(ohttp_key).post(rotate_ohttp_key))
         .layer(middleware::from_fn_with_state(
             hub.config().limits.request_timeout(),
             super::time_limit,
@@ -68,8 +71,13 @@ pub(crate) fn router(hub: &Arc<Hub>) -> Router {
     let polled = Router::new()
         .route("/users/{user}/events", post(stream_events))
         .layer(middleware::from_fn_with_state(wait, super::time_limit));
+    // What comes by Oblivious HTTP comes whole, after the time that the asset takes.
+    let whole = hub.config().limits.request_timeout() + hub.config().assets.timeout();
+    let oblivious = Router::new()
+        .route("/ohttp/{hub}", post(ohttp))
+        .layer(middleware::from_fn_with_state(whole, super::time_limit));
     Router::new()
-        .nest("/local/v1", limited.merge(polled))
+        .nest("/local/v1", limited.merge(polled).merge(oblivious))
         .fallback(super::no_such_endpoint)
         .method_not_allowed_fallback(super::wrong_method)
         .with_state(Arc::clone(hub))
@@ -284,10 +292,39 @@ async fn group_info(State(hub): State<Arc<Hub>>, Path(room): Path<String>, reque
 
 async fn proxy_download(State(hub): State<Arc<Hub>>, Path((host, url)): Path<(String, String)>, uri: Uri) -> Answer {
     encoded_whole(&uri)?;
-    let host = host
-        .parse()
-        .map_err(|error: mimi_hub_proto::Error| Problem::malformed_path(&error))?;
-    service::proxy_download::for_gateway(&hub, &host, &url).await
+    service::proxy_download::for_gateway(&hub, &self::uri(&host)?, &url).await
+}
+
+async fn ohttp_keys(State(hub): State<Arc<Hub>>, Path(host): Path<String>) -> Answer {
+    service::ohttp::keys_for_client(&hub, &uri(&host)?).await
+}
+
+async fn ohttp(State(hub): State<Arc<Hub>>, Path(host): Path<String>, request: Request) -> Answer {
+    let host = uri(&host)?;
+    let body = encapsulated(&hub, request).await?;
+    service::ohttp::at_relay(&hub, &host, body).await
+}
+
+#[derive(Serialize)]
+struct OhttpKey {
+    /// The identifier of the key that is given out.
+    newest: u8,
+    /// How many keys encapsulated requests are opened with.
+    kept: usize,
+}
+
+async fn ohttp_key(State(hub): State<Arc<Hub>>) -> Answer {
+    let keys = hub.keys().ohttp();
+    Ok(axum::Json(OhttpKey {
+        newest: keys.newest_id(),
+        kept: keys.len(),
+    })
+    .into_response())
+}
+
+async fn rotate_ohttp_key(State(hub): State<Arc<Hub>>) -> Answer {
+    moderation::rotate(&hub, Rotation::Ohttp).await?;
+    ohttp_key(State(hub)).await
 }
 
 #[derive(Deserialize)]

@@ -18,6 +18,7 @@ use super::local::{Answer, mimi_body, speaking_for, uri};
 use super::problem::Problem;
 use crate::hub::Hub;
 use crate::members::{self, RotateError};
+use crate::mls::hub_keys::Rotation;
 use crate::room::franking::Verdict;
 use crate::room::report::{ReportRecord, ReportedMessage};
 use crate::service::report_abuse::{self, LIMIT_MAX};
@@ -161,14 +162,20 @@ async fn franking_key(State(hub): State<Arc<Hub>>) -> Answer {
 }
 
 async fn rotate_franking_key(State(hub): State<Arc<Hub>>) -> Answer {
-    let newest = members::rotate_franking(&hub).await.map_err(|error| {
-        tracing::warn!(%error, "the franking key is not rotated");
+    rotate(&hub, Rotation::Franking).await?;
+    franking_key(State(hub)).await
+}
+
+/// Replaces a key of the hub, for all nodes.
+pub(super) async fn rotate(hub: &Arc<Hub>, which: Rotation) -> Result<(), Problem> {
+    let newest = members::rotate(hub, which).await.map_err(|error| {
+        tracing::warn!(%error, ?which, "the key is not rotated");
         match error {
             RotateError::Ask(error) => error.into(),
             RotateError::Broken(_) => Problem::internal(),
             error => Problem::cannot_rotate(&error),
         }
     })?;
-    tracing::info!(newest, "a new franking key stamps from now on");
-    franking_key(State(hub)).await
+    tracing::info!(newest, ?which, "a new key is used from now on");
+    Ok(())
 }

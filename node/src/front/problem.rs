@@ -19,6 +19,7 @@ pub(crate) const PROBLEM_JSON: &str = "application/problem+json";
 #[derive(Clone, Debug)]
 pub(crate) struct Problem {
     status: StatusCode,
+    /// Of the types that this hub makes; one that is registered is a URI.
     slug: &'static str,
     title: &'static str,
     detail: Cow<'static, str>,
@@ -56,8 +57,22 @@ impl Problem {
         self
     }
 
+    /// The problem document (RFC 9457).
+    pub(crate) fn document(&self) -> Vec<u8> {
+        let document = Document {
+            r#type: match self.slug.contains(':') {
+                true => self.slug.to_owned(),
+                false => format!("urn:mimi-hub:problem:{}", self.slug),
+            },
+            title: self.title,
+            status: self.status.as_u16(),
+            detail: &self.detail,
+        };
+        // Texts and a number are always laid out.
+        serde_json::to_vec(&document).unwrap_or_default()
+    }
+
     /// The status it is answered with.
-    #[cfg(test)]
     pub(crate) fn status(&self) -> StatusCode {
         self.status
     }
@@ -147,6 +162,17 @@ impl Problem {
         Self::new(StatusCode::REQUEST_TIMEOUT, "body-timeout", "Body too slow", detail)
     }
 
+    /// An encapsulated request is for a key configuration that the gateway does not have (RFC 9458, section 5.3).
+    pub(crate) fn ohttp_key() -> Self {
+        let detail = "fetch the key configurations anew, and encapsulate the request with one of them";
+        Self::new(
+            StatusCode::BAD_REQUEST,
+            mimi_hub_proto::OHTTP_KEY_PROBLEM,
+            "Oblivious HTTP key configuration not known",
+            detail,
+        )
+    }
+
     /// The body broke off.
     pub(crate) fn body_interrupted() -> Self {
         let detail = "the body ended before its announced end";
@@ -156,13 +182,7 @@ impl Problem {
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let document = Document {
-            r#type: format!("urn:mimi-hub:problem:{}", self.slug),
-            title: self.title,
-            status: self.status.as_u16(),
-            detail: &self.detail,
-        };
-        let mut response = (self.status, axum::Json(document)).into_response();
+        let mut response = (self.status, self.document()).into_response();
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(PROBLEM_JSON));
         if let Some(seconds) = self.retry_after_s {
@@ -195,6 +215,17 @@ mod tests {
                 "detail": "more requests than this hub takes from one provider",
             })
         );
+    }
+
+    /// RFC 9458, section 5.3.
+    #[test]
+    fn rfc_9458_5_3_a_registered_type_is_given_as_it_is() {
+        let document: serde_json::Value = serde_json::from_slice(&Problem::ohttp_key().document()).unwrap();
+        assert_eq!(
+            document["type"],
+            "https://iana.org/assignments/http-problem-types#ohttp-key"
+        );
+        assert_eq!(document["status"], 400);
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! The hub's own keys: one MLS signature key pair a signature scheme, and the franking keys. With the former the hub is an
-//! external sender of its rooms, signs GroupInfo responses, and is the franking agent; with the latter it stamps messages.
+//! external sender of its rooms, signs GroupInfo responses, and is the franking agent; with the latter it stamps messages. And
+//! the keys of its gateway of Oblivious HTTP.
 //!
 //! They are made at the first start and kept in the data folder, readable by the owner only; several nodes keep them in
 //! their meta group, sealed ([`super::seal`]). Clients pin the public key in their groups'
@@ -24,6 +25,7 @@ use tls_codec::Serialize as _;
 
 use super::crypto;
 use super::franking_keys::FrankingKeys;
+use super::ohttp_keys::OhttpKeys;
 
 /// The file's name in the data folder.
 const FILE: &str = "hub-keys.json";
@@ -39,9 +41,25 @@ pub struct HubKeys {
     /// as the signature itself, and there is one for each franked message.
     ed25519: Option<SigningKey>,
     /// Replaced as a whole at a rotation.
-    franking: RwLock<Arc<FrankingKeys>>,
+    rotating: RwLock<Rotating>,
     /// The file, where one node has it for itself.
     own_file: Option<PathBuf>,
+}
+
+/// The keys that are replaced from time to time.
+#[derive(Clone)]
+struct Rotating {
+    franking: Arc<FrankingKeys>,
+    ohttp: Arc<OhttpKeys>,
+}
+
+/// Which of them.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Rotation {
+    /// The franking keys.
+    Franking,
+    /// The keys of the gateway of Oblivious HTTP.
+    Ohttp,
 }
 
 /// What is in the file.
@@ -49,6 +67,9 @@ pub struct HubKeys {
 struct Kept {
     signature: Vec<KeyPair>,
     franking: FrankingKeys,
+    /// Missing in what was written before there was a gateway.
+    #[serde(default)]
+    ohttp: OhttpKeys,
 }
 
 #[derive(Clone, Serialize, Deserialize)]
@@ -141,6 +162,9 @@ impl HubKeys {
         }
         let mut keys = HubKeys::open(&path, domain)?;
         keys.own_file = Some(path);
+        if keys.ohttp().is_empty() {
+            keys.rotate(Rotation::Ohttp)?;
+        }
         Ok(keys)
     }
 
@@ -151,7 +175,10 @@ impl HubKeys {
             domain: domain.clone(),
             ed25519: ed25519.and_then(|pair| SigningKey::try_from(pair.private.as_slice()).ok()),
             pairs: kept.signature,
-            franking: RwLock::new(Arc::new(kept.franking)),
+            rotating: RwLock::new(Rotating {
+                franking: Arc::new(kept.franking),
+                ohttp: Arc::new(kept.ohttp),
+            }),
             own_file: None,
         }
     }
@@ -163,7 +190,7 @@ impl HubKeys {
             crypto::verify_with_label(scheme, self.public(scheme)?, "HubKeys", b"proof", &signature)
                 .map_err(HubKeysError::Crypto)?;
         }
-        if self.franking().are_sound() {
+        if self.franking().are_sound() && self.ohttp().are_sound() {
             Ok(())
         } else {
             Err(HubKeysError::Crypto(CryptoError::InvalidLength))
@@ -172,29 +199,44 @@ impl HubKeys {
 
     /// The franking keys of this moment.
     pub(crate) fn franking(&self) -> Arc<FrankingKeys> {
-        Arc::clone(&self.franking.read().unwrap_or_else(PoisonError::into_inner))
+        self.rotating().franking
     }
 
-    /// Makes a new franking key, which stamps from now on, and keeps the former ones. Gives its number.
+    /// The keys of the gateway of Oblivious HTTP of this moment.
+    pub(crate) fn ohttp(&self) -> Arc<OhttpKeys> {
+        self.rotating().ohttp
+    }
+
+    fn rotating(&self) -> Rotating {
+        self.rotating.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The number of the newest key.
+    pub(crate) fn newest_id(&self, which: Rotation) -> u64 {
+        self.rotating().newest_id(which)
+    }
+
+    /// Makes a new key, which is used from now on; of the former ones are kept as many as are of use. Gives its number.
     ///
     /// # Errors
     /// The file cannot be written, or is not this node's alone; too many keys are kept.
-    pub(crate) fn rotate_franking(&self) -> Result<u64, HubKeysError> {
-        let mut franking = self.franking.write().unwrap_or_else(PoisonError::into_inner);
-        let rotated = franking
-            .rotated()
-            .map_err(HubKeysError::Crypto)?
-            .ok_or(HubKeysError::TooMany)?;
+    pub(crate) fn rotate(&self, which: Rotation) -> Result<u64, HubKeysError> {
+        let mut rotating = self.rotating.write().unwrap_or_else(PoisonError::into_inner);
+        let rotated = rotating.rotated(which)?;
         let path = self.own_file.as_ref().ok_or(HubKeysError::Shared)?;
-        let kept = Kept {
-            signature: self.pairs.clone(),
-            franking: rotated.clone(),
-        };
         // Durable before it is used: a frank under a key that is lost could never be proven.
-        write(path, &kept, IfThere::Replace)?;
-        let newest = rotated.newest_id();
-        *franking = Arc::new(rotated);
+        write(path, &self.kept_with(&rotated), IfThere::Replace)?;
+        let newest = rotated.newest_id(which);
+        *rotating = rotated;
         Ok(newest)
+    }
+
+    fn kept_with(&self, rotating: &Rotating) -> Kept {
+        Kept {
+            signature: self.pairs.clone(),
+            franking: (*rotating.franking).clone(),
+            ohttp: (*rotating.ohttp).clone(),
+        }
     }
 
     /// One key pair and one `hub_key`, so that a simulation can be repeated and a test vector be held to.
@@ -214,6 +256,7 @@ impl HubKeys {
         let kept = Kept {
             signature: vec![pair],
             franking: FrankingKeys::of(hub_key),
+            ohttp: OhttpKeys::of(private),
         };
         HubKeys::of(domain, kept)
     }
@@ -223,28 +266,22 @@ impl HubKeys {
     /// # Errors
     /// None that can be told apart: they are always laid out.
     pub fn to_bytes(&self) -> Result<Vec<u8>, HubKeysError> {
-        self.bytes_with((*self.franking()).clone())
+        self.bytes_with(&self.rotating())
     }
 
-    fn bytes_with(&self, franking: FrankingKeys) -> Result<Vec<u8>, HubKeysError> {
-        let kept = Kept {
-            signature: self.pairs.clone(),
-            franking,
-        };
-        serde_json::to_vec(&kept).map_err(|error| HubKeysError::Sealed(error.to_string()))
+    fn bytes_with(&self, rotating: &Rotating) -> Result<Vec<u8>, HubKeysError> {
+        serde_json::to_vec(&self.kept_with(rotating)).map_err(|error| HubKeysError::Sealed(error.to_string()))
     }
 
-    /// The keys as they would be with a new franking key, as the nodes seal them, and its number. Nothing is replaced yet.
-    pub(crate) fn rotated_bytes(&self) -> Result<(Vec<u8>, u64), HubKeysError> {
-        let rotated = self.franking().rotated().map_err(HubKeysError::Crypto)?;
-        let rotated = rotated.ok_or(HubKeysError::TooMany)?;
-        let newest = rotated.newest_id();
-        Ok((self.bytes_with(rotated)?, newest))
+    /// The keys as they would be with a new one, as the nodes seal them, and its number. Nothing is replaced yet.
+    pub(crate) fn rotated_bytes(&self, which: Rotation) -> Result<(Vec<u8>, u64), HubKeysError> {
+        let rotated = self.rotating().rotated(which)?;
+        Ok((self.bytes_with(&rotated)?, rotated.newest_id(which)))
     }
 
-    /// Takes over the franking keys of others, which the nodes have agreed on.
-    pub(crate) fn take_franking(&self, others: &HubKeys) {
-        *self.franking.write().unwrap_or_else(PoisonError::into_inner) = others.franking();
+    /// Takes over the rotating keys of others, which the nodes have agreed on.
+    pub(crate) fn take_rotating(&self, others: &HubKeys) {
+        *self.rotating.write().unwrap_or_else(PoisonError::into_inner) = others.rotating();
     }
 
     /// Reads what [`to_bytes`](Self::to_bytes) laid out.
@@ -334,7 +371,29 @@ fn generate() -> Result<Kept, HubKeysError> {
     Ok(Kept {
         signature: signature?,
         franking: FrankingKeys::generate().map_err(HubKeysError::Crypto)?,
+        ohttp: OhttpKeys::generate().map_err(HubKeysError::Crypto)?,
     })
+}
+
+impl Rotating {
+    fn newest_id(&self, which: Rotation) -> u64 {
+        match which {
+            Rotation::Franking => self.franking.newest_id(),
+            Rotation::Ohttp => self.ohttp.newest_id().into(),
+        }
+    }
+
+    fn rotated(&self, which: Rotation) -> Result<Self, HubKeysError> {
+        let mut rotated = self.clone();
+        match which {
+            Rotation::Franking => {
+                let keys = self.franking.rotated().map_err(HubKeysError::Crypto)?;
+                rotated.franking = Arc::new(keys.ok_or(HubKeysError::TooMany)?);
+            }
+            Rotation::Ohttp => rotated.ohttp = Arc::new(self.ohttp.rotated().map_err(HubKeysError::Crypto)?),
+        }
+        Ok(rotated)
+    }
 }
 
 /// What becomes of a file that is there already.
@@ -432,7 +491,7 @@ mod tests {
         let domain = "a.example".parse().unwrap();
         let keys = HubKeys::open_in(&data, &domain).unwrap();
         let old = keys.franking().stamp(b"input").unwrap();
-        assert_eq!(keys.rotate_franking().unwrap(), 2);
+        assert_eq!(keys.rotate(Rotation::Franking).unwrap(), 2);
         let new = keys.franking().stamp(b"input").unwrap();
         let again = HubKeys::open_in(&data, &domain).unwrap();
         assert_eq!(again.franking().stamp(b"input").unwrap(), new);
@@ -442,12 +501,54 @@ mod tests {
     }
 
     #[test]
+    fn a_file_of_before_there_was_a_gateway_gets_a_key_for_it_that_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        let identity = Identity {
+            cluster: ClusterId([1; 16]),
+            node: 1,
+        };
+        let data = DataDir::open(folder.path(), identity).unwrap();
+        let domain = "a.example".parse().unwrap();
+        let first = HubKeys::open_in(&data, &domain).unwrap();
+        let path = folder.path().join(FILE);
+        let mut kept: serde_json::Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+        kept.as_object_mut().unwrap().remove("ohttp").unwrap();
+        fs::write(&path, kept.to_string()).unwrap();
+        let again = HubKeys::open_in(&data, &domain).unwrap();
+        let made = again.ohttp().configurations().unwrap();
+        assert_ne!(made, first.ohttp().configurations().unwrap());
+        let third = HubKeys::open_in(&data, &domain).unwrap();
+        assert_eq!(third.ohttp().configurations().unwrap(), made);
+        let scheme = SignatureScheme::ED25519;
+        assert_eq!(third.public(scheme).unwrap(), first.public(scheme).unwrap());
+    }
+
+    #[test]
+    fn a_rotated_ohttp_key_survives_a_restart_and_leaves_the_franking_keys_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let identity = Identity {
+            cluster: ClusterId([1; 16]),
+            node: 1,
+        };
+        let data = DataDir::open(folder.path(), identity).unwrap();
+        let domain = "a.example".parse().unwrap();
+        let keys = HubKeys::open_in(&data, &domain).unwrap();
+        assert_eq!(keys.rotate(Rotation::Ohttp).unwrap(), 2);
+        let again = HubKeys::open_in(&data, &domain).unwrap();
+        assert_eq!(
+            again.ohttp().configurations().unwrap(),
+            keys.ohttp().configurations().unwrap()
+        );
+        assert_eq!((again.ohttp().len(), again.franking().len()), (2, 1));
+    }
+
+    #[test]
     fn keys_that_several_nodes_share_are_not_rotated_by_one_of_them() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join(FILE);
         let keys = HubKeys::open(&path, &"a.example".parse().unwrap()).unwrap();
         let before = fs::read(&path).unwrap();
-        assert!(matches!(keys.rotate_franking(), Err(HubKeysError::Shared)));
+        assert!(matches!(keys.rotate(Rotation::Franking), Err(HubKeysError::Shared)));
         assert_eq!(keys.franking().newest_id(), 1);
         assert_eq!(fs::read(&path).unwrap(), before);
     }

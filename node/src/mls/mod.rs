@@ -5,5 +5,6 @@
 pub(crate) mod crypto;
 pub(crate) mod franking_keys;
 pub mod hub_keys;
+pub(crate) mod ohttp_keys;
 pub mod seal;
 pub mod store;

@@ -10,6 +10,7 @@ pub(crate) mod join_codes;
 pub(crate) mod key_material;
 pub(crate) mod moderation;
 pub(crate) mod notify;
+pub(crate) mod ohttp;
 mod problems;
 pub(crate) mod proxy_download;
 pub(crate) mod report_abuse;
@@ -82,6 +83,11 @@ async fn relay(
 
 /// The body of another provider's answer of success, which must be of the drafts' type.
 fn answered(to: &ProviderDomain, answer: Result<PeerAnswer, PeerError>) -> Result<Bytes, Problem> {
+    answered_with(to, answer, mimi_hub_proto::CONTENT_TYPE)
+}
+
+/// The body of another provider's answer of success, which must be of this media type.
+fn answered_with(to: &ProviderDomain, answer: Result<PeerAnswer, PeerError>, expected: &str) -> Result<Bytes, Problem> {
     match answer {
         Ok(answer) if answer.status == StatusCode::OK => {
             let media_type = answer
@@ -89,7 +95,7 @@ fn answered(to: &ProviderDomain, answer: Result<PeerAnswer, PeerError>) -> Resul
                 .as_deref()
                 .and_then(|value| value.split(';').next())
                 .map(str::trim);
-            if media_type.is_some_and(|found| found.eq_ignore_ascii_case(mimi_hub_proto::CONTENT_TYPE)) {
+            if media_type.is_some_and(|found| found.eq_ignore_ascii_case(expected)) {
                 return Ok(answer.body);
             }
             Err(Problem::bad_gateway(to.as_str(), &"its content type is another"))

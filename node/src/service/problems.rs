@@ -237,12 +237,12 @@ impl Problem {
         )
     }
 
-    /// The franking keys cannot be rotated here.
+    /// A key cannot be replaced.
     pub(crate) fn cannot_rotate(reason: Detail<'_>) -> Self {
         Problem::new(
             StatusCode::CONFLICT,
             "cannot-rotate",
-            "The franking key was not replaced",
+            "The key was not replaced",
             reason.to_string(),
         )
     }

@@ -1,7 +1,7 @@
 //! Sending application messages.
 
 use mimi_hub_proto::ClientIdentity;
-use mimi_hub_proto::content::{ContentExtensions, Disposition, MimiContent, NestedPart, Part};
+use mimi_hub_proto::content::{ContentExtensions, Disposition, ExternalPart, MimiContent, NestedPart, Part};
 use mimi_hub_proto::mls::MlsMessage;
 use mimi_hub_proto::tls::{decode_exact, encode};
 use mimi_hub_proto::uri::RoomUri;
@@ -84,6 +84,7 @@ impl ClientState {
                 user,
                 client: keys.identity.client().clone(),
                 text: shown_text(content).to_owned(),
+                external: external_part(content),
                 salt: content.salt.to_vec(),
                 epoch,
                 accepted_ms: 0,
@@ -162,6 +163,14 @@ pub(super) fn shown_text(content: &MimiContent) -> &str {
             std::str::from_utf8(content).unwrap_or_default()
         }
         _ => "",
+    }
+}
+
+/// What a message refers to whose one part is elsewhere.
+pub(super) fn external_part(content: &MimiContent) -> Option<Box<ExternalPart>> {
+    match &content.nested_part.part {
+        Part::External(part) => Some(part.clone()),
+        _ => None,
     }
 }
 

@@ -12,11 +12,13 @@
 //! | `franking` | the stamp of the hub on messages, and reporting them |
 //! | `people` | consent, finding users, reports, over the gateway |
 //! | `pseudonyms` | minimal metadata rooms: a user's pseudonym, and who is behind those of others |
+//! | `assets` | attached files: encrypted and decrypted, and fetched by proxyDownload or Oblivious HTTP |
 //! | `app_data` | what AppDataUpdates do to the room's components |
 //! | `roles` | what a new room begins with |
 //! | `driver` ([`Client`]) | state and gateway together: send, follow the stream, try again |
 
 mod app_data;
+mod assets;
 mod commit;
 mod driver;
 mod external_senders;
@@ -37,6 +39,7 @@ mod tests;
 mod transcript;
 
 pub use app_data::resolve as resolve_app_data;
+pub use assets::DownloadBy;
 pub use commit::{RoomChange, UpdateAnswer};
 pub use driver::Client;
 pub use franking::Evidence;

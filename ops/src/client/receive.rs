@@ -16,7 +16,7 @@ use openmls_traits::OpenMlsProvider as _;
 
 use super::app_data;
 use super::franking;
-use super::message::{check_claims, shown_text};
+use super::message::{check_claims, external_part, shown_text};
 use super::pseudonyms;
 use super::room::{self, Membership, UpdateKind};
 use super::state::ClientState;
@@ -303,6 +303,7 @@ impl ClientState {
             user: sender.user().clone(),
             client: sender.client().clone(),
             text: shown_text(&content).to_owned(),
+            external: external_part(&content),
             salt: content.salt.to_vec(),
             epoch,
             accepted_ms,

@@ -2,6 +2,7 @@
 
 use std::collections::{HashSet, VecDeque};
 
+use mimi_hub_proto::content::ExternalPart;
 use mimi_hub_proto::uri::{ClientUri, UserUri};
 use sha2::{Digest as _, Sha256};
 
@@ -14,6 +15,8 @@ pub struct TranscriptEntry {
     pub client: ClientUri,
     /// The text of the content's first text part; empty when there is none.
     pub text: String,
+    /// The content that is elsewhere, where the message has that alone.
+    pub external: Option<Box<ExternalPart>>,
     /// The salt of the content: the sender drew it for this message alone.
     pub salt: Vec<u8>,
     /// The epoch in which it was encrypted.

@@ -4,9 +4,11 @@
 //! | module | owns |
 //! |---|---|
 //! | `play` | the steps; the server processes are in `providers` |
+//! | `assets` | a server of attached files on the web |
 //! | `audit` | what must hold after every step, and the count of messages |
 //! | `report` | what is said about it, to people and to programs |
 
+mod assets;
 mod audit;
 mod play;
 mod report;

@@ -1,5 +1,6 @@
 //! The steps of the demo: draft-ietf-mimi-protocol, section 3, and a power cut.
 
+mod assets;
 mod people;
 mod policy;
 mod pseudonyms;
@@ -10,6 +11,7 @@ use std::time::{Duration, Instant};
 use mimi_hub_proto::uri::{ClientUri, ProviderDomain, RoomUri, UserUri, path_segment};
 use tokio::sync::watch;
 
+use super::assets::AssetServer;
 use super::audit::{self, Ledger};
 use super::report::Report;
 use crate::client::{Client, ClientState, ROLE_MEMBER, TreeOption};
@@ -50,6 +52,7 @@ type Outcome = Result<Vec<String>, OpsError>;
 pub(super) struct Play {
     folder: PathBuf,
     providers: Vec<Provider>,
+    assets: AssetServer,
     cast: Vec<Client>,
     room: RoomUri,
     ledger: Ledger,
@@ -63,9 +66,11 @@ impl Play {
     /// Writes certificates and configuration; nothing runs yet.
     pub(super) fn new(folder: &Path, nodes: u16) -> Result<Self, OpsError> {
         let domains: Vec<ProviderDomain> = DOMAINS.into_iter().map(parse).collect::<Result<_, _>>()?;
+        let assets = AssetServer::prepare(folder)?;
         Ok(Self {
             folder: folder.to_owned(),
-            providers: providers::prepare(folder, &domains, nodes)?,
+            providers: providers::prepare_with_assets(folder, &domains, nodes, &assets.host())?,
+            assets,
             cast: Vec::new(),
             room: parse(ROOM)?,
             ledger: Ledger::default(),
@@ -97,6 +102,18 @@ impl Play {
             report,
             "every client sends, every other decrypts",
             Self::everybody_speaks,
+        )
+        .await?;
+        self.room_scene(
+            report,
+            "Cathy attaches a picture, Bob fetches it by the hub's proxy",
+            Self::asset_by_proxy,
+        )
+        .await?;
+        self.room_scene(
+            report,
+            "Bob fetches another one by Oblivious HTTP",
+            Self::asset_by_ohttp,
         )
         .await?;
         self.room_scene(report, "Bob proposes to leave", Self::bob_leaves)
@@ -239,6 +256,7 @@ impl Play {
 
     async fn start(&mut self) -> Outcome {
         let mut details = Vec::new();
+        self.assets.start()?;
         for provider in &mut self.providers {
             provider.start().await?;
             self.running += 1;

@@ -20,6 +20,7 @@ mod leave;
 mod local_api;
 mod membership;
 mod notify;
+mod ohttp;
 mod people;
 mod policy;
 mod process;

@@ -185,14 +185,17 @@ async fn a_forged_url_is_refused_before_a_name_is_looked_up() {
     let odd = ODD.map(|(trick, url)| (trick, url, Characters));
     let mut differ = Vec::new();
     for (trick, url, refusal) in URLS.into_iter().chain(odd) {
-        match proxy.fetch(&url.replace("PORT", &port)).await {
+        match proxy.fetch(None, &url.replace("PORT", &port)).await {
             Err(AssetError::Refused(found)) if found == refusal => {}
             other => differ.push((trick, other)),
         }
     }
     assert!(differ.is_empty(), "{differ:?}");
     let long = format!("https://{HOST}/{}", "a".repeat(5000));
-    assert!(matches!(proxy.fetch(&long).await, Err(AssetError::Refused(TooLong))));
+    assert!(matches!(
+        proxy.fetch(None, &long).await,
+        Err(AssetError::Refused(TooLong))
+    ));
     assert_eq!(
         (answers.asked(), world.server.connections(), trap.connections()),
         (0, 0, 0)
@@ -212,7 +215,11 @@ async fn a_name_that_means_an_address_that_is_not_public_is_not_connected_to() {
         assert!(!is_public(address.parse().unwrap()), "{trick}");
         for answer in [&[address][..], &["127.0.0.1", address], &[address, "127.0.0.1"]] {
             let answers = Answers::new(&[answer]);
-            let error = world.proxy_with(&answers).fetch(&world.url("asset")).await.unwrap_err();
+            let error = world
+                .proxy_with(&answers)
+                .fetch(None, &world.url("asset"))
+                .await
+                .unwrap_err();
             assert!(matches!(error, AssetError::Address), "{trick}: {error}");
             assert_eq!(answers.asked(), 1, "{trick}");
         }
@@ -226,7 +233,7 @@ async fn an_address_that_is_not_public_takes_a_word_of_the_configuration() {
     let (mut world, trap) = with_trap().await;
     assert_eq!(fetch(&world.proxy(), &world.url("asset")).await.as_deref(), Some(ASSET));
     world.config.allow_private.clear();
-    let error = world.proxy().fetch(&world.url("asset")).await.unwrap_err();
+    let error = world.proxy().fetch(None, &world.url("asset")).await.unwrap_err();
     assert!(matches!(error, AssetError::Address), "{error}");
     world.config.allow_private = vec!["127.0.0.2/32".parse().unwrap()];
     let proxy = world.proxy_with(&Answers::new(&[&["127.0.0.2"]]));
@@ -247,12 +254,12 @@ async fn a_name_that_changes_its_meaning_gains_nothing() {
         "one look-up, and its address"
     );
     for _ in 0..3 {
-        let error = proxy.fetch(&world.url("nostore")).await.unwrap_err();
+        let error = proxy.fetch(None, &world.url("nostore")).await.unwrap_err();
         assert!(matches!(error, AssetError::Address), "{error}");
     }
     let none = world.proxy_with(&Answers::new(&[&[]]));
     assert!(matches!(
-        none.fetch(&world.url("asset")).await,
+        none.fetch(None, &world.url("asset")).await,
         Err(AssetError::Address)
     ));
     assert_eq!((world.server.connections(), trap.connections()), (1, 0));
@@ -274,7 +281,7 @@ async fn a_redirect_is_not_followed_wherever_it_leads() {
     for status in [300, 301, 302, 303, 305, 307, 308] {
         for target in &targets {
             let error = proxy
-                .fetch(&world.url(&format!("redirect/{status}/{target}")))
+                .fetch(None, &world.url(&format!("redirect/{status}/{target}")))
                 .await
                 .unwrap_err();
             assert!(

@@ -58,14 +58,14 @@ async fn read(asset: Asset) -> Option<String> {
 }
 
 async fn fetch(proxy: &Assets, url: &str) -> Option<String> {
-    read(proxy.fetch(url).await.unwrap()).await
+    read(proxy.fetch(None, url).await.unwrap()).await
 }
 
 /// draft-ietf-mimi-protocol, section 5.10.2: "the response body contains the contents of the downloaded URL."
 #[tokio::test]
 async fn protocol_5_10_2_an_asset_comes_as_it_is() {
     let world = World::new().await;
-    let asset = world.proxy().fetch(&world.url("asset/1?a=%2F&b")).await.unwrap();
+    let asset = world.proxy().fetch(None, &world.url("asset/1?a=%2F&b")).await.unwrap();
     assert_eq!(asset.content_type.as_ref().unwrap(), "image/x");
     assert_eq!(asset.length, Some(19));
     assert_eq!(read(asset).await.as_deref(), Some(ASSET));
@@ -105,17 +105,17 @@ async fn what_breaks_off_does_not_look_complete_and_is_not_cached() {
     world.config.timeout_ms = 500;
     let proxy = world.proxy();
     for path in ["short", "endless", "slow"] {
-        let asset = proxy.fetch(&world.url(path)).await.unwrap();
+        let asset = proxy.fetch(None, &world.url(path)).await.unwrap();
         assert_eq!(read(asset).await, None, "{path}");
     }
     assert_eq!(proxy.cache.taken(), (0, 0));
-    assert_eq!(proxy.places.available_permits(), world.config.in_flight_max);
+    assert_eq!(proxy.places.all.available_permits(), world.config.in_flight_max);
 }
 
 #[tokio::test]
 async fn an_endless_asset_ends_at_the_greatest_size() {
     let world = World::new().await;
-    let mut body = world.proxy().fetch(&world.url("endless")).await.unwrap().body;
+    let mut body = world.proxy().fetch(None, &world.url("endless")).await.unwrap().body;
     let mut length = 0;
     let ended = loop {
         match body.frame().await.unwrap() {
@@ -133,7 +133,7 @@ async fn a_longer_body_than_announced_is_cut_and_two_lengths_are_an_error() {
     let world = World::new().await;
     let proxy = world.proxy();
     assert_eq!(fetch(&proxy, &world.url("long")).await.as_deref(), Some(&ASSET[..10]));
-    let error = proxy.fetch(&world.url("twice")).await.unwrap_err();
+    let error = proxy.fetch(None, &world.url("twice")).await.unwrap_err();
     assert!(matches!(error, AssetError::Unreachable(_)), "{error}");
 }
 
@@ -142,7 +142,7 @@ async fn an_asset_that_cannot_be_had_is_an_error_of_its_kind() {
     let mut world = World::new().await;
     world.config.timeout_ms = 500;
     let proxy = world.proxy();
-    let error = async |path| proxy.fetch(&world.url(path)).await.unwrap_err();
+    let error = async |path| proxy.fetch(None, &world.url(path)).await.unwrap_err();
     assert!(matches!(error("huge").await, AssetError::TooLarge(100_000)));
     assert!(matches!(error("encoded").await, AssetError::Encoded));
     assert!(matches!(
@@ -158,7 +158,7 @@ async fn an_asset_that_cannot_be_had_is_an_error_of_its_kind() {
         AssetError::Status(StatusCode::PARTIAL_CONTENT)
     ));
     assert!(matches!(error("silent").await, AssetError::Timeout));
-    assert_eq!(proxy.places.available_permits(), world.config.in_flight_max);
+    assert_eq!(proxy.places.all.available_permits(), world.config.in_flight_max);
 }
 
 /// A server whose certificate is of another CA, or for another name, is not the asset server.
@@ -168,7 +168,7 @@ async fn the_servers_certificate_is_checked() {
     let ca = Ca::new("other");
     let other = TlsFolder::new(&ca.issue(&[HOST]), &ca);
     world.config.ca = Some(other.path("roots.pem"));
-    let error = world.proxy().fetch(&world.url("asset")).await.unwrap_err();
+    let error = world.proxy().fetch(None, &world.url("asset")).await.unwrap_err();
     assert!(matches!(error, AssetError::Unreachable(_)), "{error}");
 
     let ca = Ca::new("web");
@@ -177,7 +177,7 @@ async fn the_servers_certificate_is_checked() {
     world.config.ca = Some(files.path("roots.pem"));
     world.config.ports = vec![server.address.port()];
     let url = format!("https://{HOST}:{}/asset", server.address.port());
-    let error = world.proxy().fetch(&url).await.unwrap_err();
+    let error = world.proxy().fetch(None, &url).await.unwrap_err();
     assert!(matches!(error, AssetError::Unreachable(_)), "{error}");
     assert!(server.requests().is_empty());
 }
@@ -188,9 +188,12 @@ async fn a_reader_who_does_not_read_holds_its_place_until_the_deadline_only() {
     world.config.timeout_ms = 1_000;
     world.config.in_flight_max = 1;
     let proxy = world.proxy();
-    let unread = proxy.fetch(&world.url("endless")).await.unwrap();
-    assert!(matches!(proxy.fetch(&world.url("asset")).await, Err(AssetError::Busy)));
-    let place = proxy.places.acquire();
+    let unread = proxy.fetch(None, &world.url("endless")).await.unwrap();
+    assert!(matches!(
+        proxy.fetch(None, &world.url("asset")).await,
+        Err(AssetError::Busy)
+    ));
+    let place = proxy.places.all.acquire();
     drop(
         tokio::time::timeout(Duration::from_secs(10), place)
             .await
@@ -200,8 +203,8 @@ async fn a_reader_who_does_not_read_holds_its_place_until_the_deadline_only() {
     drop(unread);
 
     // One who goes away frees it at once.
-    drop(proxy.fetch(&world.url("slow")).await.unwrap());
-    let place = proxy.places.acquire();
+    drop(proxy.fetch(None, &world.url("slow")).await.unwrap());
+    let place = proxy.places.all.acquire();
     drop(
         tokio::time::timeout(Duration::from_millis(700), place)
             .await
@@ -215,7 +218,7 @@ async fn a_reader_who_does_not_read_holds_its_place_until_the_deadline_only() {
 async fn without_domains_nothing_is_fetched() {
     let mut world = World::new().await;
     world.config.domains.clear();
-    let error = world.proxy().fetch(&world.url("asset")).await.unwrap_err();
+    let error = world.proxy().fetch(None, &world.url("asset")).await.unwrap_err();
     assert!(matches!(error, AssetError::Refused(Refusal::HostNotAllowed)));
     assert_eq!(world.server.connections(), 0);
 }

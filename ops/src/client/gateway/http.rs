@@ -89,18 +89,16 @@ pub(super) struct Body {
 }
 
 impl Body {
+    pub(super) fn new(content_type: &'static str, bytes: Vec<u8>) -> Self {
+        Self { content_type, bytes }
+    }
+
     pub(super) fn json(bytes: Vec<u8>) -> Self {
-        Self {
-            content_type: "application/json",
-            bytes,
-        }
+        Self::new("application/json", bytes)
     }
 
     pub(super) fn mimi(bytes: Vec<u8>) -> Self {
-        Self {
-            content_type: mimi_hub_proto::CONTENT_TYPE,
-            bytes,
-        }
+        Self::new(mimi_hub_proto::CONTENT_TYPE, bytes)
     }
 }
 

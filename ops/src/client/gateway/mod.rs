@@ -5,6 +5,7 @@
 //! is reported at once.
 
 mod admin;
+mod assets;
 mod http;
 mod json;
 mod people;
