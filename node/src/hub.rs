@@ -15,6 +15,7 @@ use crate::command::RequestHash;
 use crate::config::Config;
 use crate::delivery::Delivery;
 use crate::entity::EntityId;
+use crate::followed::event::AwaitedKeyPackage;
 use crate::followed::{FollowedAnswer, FollowedRequest, FollowedRoom};
 use crate::forward::LeadersElsewhere;
 use crate::mls::hub_keys::HubKeys;
@@ -154,6 +155,19 @@ impl Hub {
     ) -> Result<Reply<FollowedAnswer>, AskError> {
         self.ask(&self.followed, EntityId::Followed(room.clone()), None, request)
             .await
+    }
+
+    /// KeyPackages of a local user were given out for a room that is hosted elsewhere.
+    pub(crate) async fn await_welcomes(
+        self: &Arc<Self>,
+        room: &RoomUri,
+        user: UserUri,
+        packages: Vec<AwaitedKeyPackage>,
+    ) -> Result<(), AskError> {
+        // A node without a network is alone: it writes what it understands, and does not announce it to anybody.
+        let format = self.network().map(|_| self.cluster().meta().unwrap_or_default().format);
+        let request = FollowedRequest::awaiting(format, user, packages);
+        self.ask_followed(room, request).await.map(drop)
     }
 
     /// Asks a user's actor.

@@ -11,7 +11,8 @@
 //! <kind> <len:u16> <uri> p                       consent among users, and the profile that they are found by (users)
 //! <kind> <len:u16> <uri> m <user>                ranges of events a local user may read (rooms)
 //! <kind> <len:u16> <uri> k <ref>                 a stored KeyPackage (users), one that a Welcome is expected for (followed rooms)
-//! <kind> <len:u16> <uri> x <ref>                 a KeyPackage that has been given out (users)
+//! <kind> <len:u16> <uri> x <ref>                 the end of lifetime of a KeyPackage that has been given out (users), of one
+//!                                                that a Welcome is expected for (followed rooms)
 //! <kind> <len:u16> <uri> a <seq:u64>             an abuse report that waits for the moderators: its time (hosted rooms)
 //! <kind> <len:u16> <uri> b <seq:u64>             the report itself
 //! a <ms:u64> <kind> <len:u16> <uri> <seq:u64>    the same reports, by time

@@ -132,7 +132,24 @@ fn apply_accepted(txn: &mut ShardTxn<'_>, accepted: &Accepted, command: &[u8]) -
                         txn.put(&keys::request(entity, hash), encode(&seq)?);
                     }
                     for reference in welcomed {
-                        txn.delete(&keys::key_package(entity, reference));
+                        forget_awaited(txn, entity, reference);
+                    }
+                }
+                FollowedEvent::Awaited {
+                    user,
+                    packages,
+                    expired,
+                } => {
+                    for reference in expired {
+                        forget_awaited(txn, entity, reference);
+                    }
+                    for package in packages {
+                        let reference = &package.reference;
+                        txn.put(&keys::key_package(entity, reference), encode(&(user, &package.client))?);
+                        txn.put(
+                            &keys::given_key_package(entity, reference),
+                            encode(&package.not_after_s)?,
+                        );
                     }
                 }
                 FollowedEvent::Joined { .. } | FollowedEvent::Left { .. } => {}
@@ -154,6 +171,12 @@ fn apply_accepted(txn: &mut ShardTxn<'_>, accepted: &Accepted, command: &[u8]) -
     txn.put(&keys::event(entity, seq), command);
     txn.put(&keys::head(entity), encode(&head)?);
     Ok(Outcome::Applied)
+}
+
+/// No Welcome is awaited for a KeyPackage any more.
+fn forget_awaited(txn: &mut ShardTxn<'_>, entity: &EntityId, reference: &[u8]) {
+    txn.delete(&keys::key_package(entity, reference));
+    txn.delete(&keys::given_key_package(entity, reference));
 }
 
 /// What was reported goes, and not with the room's old events alone: of the event stay whom it was about, when, and its reply.

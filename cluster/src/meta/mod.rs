@@ -43,7 +43,8 @@ use crate::shard::ShardId;
 /// |---|---|
 /// | 1 | everything but what follows |
 /// | 2 | entries that make the replicas of a shard compute a checksum |
-pub const FORMAT: u16 = 2;
+/// | 3 | commands of the owner's that a node of format 2 cannot decode |
+pub const FORMAT: u16 = 3;
 
 /// How the nodes and the placement of replicas are managed.
 #[derive(Clone, Debug)]

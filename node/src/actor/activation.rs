@@ -174,12 +174,13 @@ impl<E: Entity, W> Activation<E, W> {
         let decided = E::prepare(&self.reader, &self.id, &mut request)
             .and_then(|()| state.decide(self.head.last_seq + 1, at_ms, request));
         match decided {
-            Ok(Decision::Answer(answer)) => self.answer(asker, Reply::Answer(answer)),
+            Ok(Decision::Answer(answer)) => {
+                self.answer(asker, Reply::Answer(answer));
+                self.follow_up(at_ms);
+            }
             Ok(Decision::Accept { event, reply }) => {
                 self.propose(at_ms, hash, event, reply, Some(asker));
-                if let Some(event) = self.state.as_mut().ok().and_then(E::follow_up) {
-                    self.propose(at_ms, None, event, Vec::new(), None);
-                }
+                self.follow_up(at_ms);
                 self.trim();
             }
             Err(error) => {
@@ -188,6 +189,12 @@ impl<E: Entity, W> Activation<E, W> {
                 self.refuse(asker, error.clone());
                 self.give_up(&error);
             }
+        }
+    }
+
+    fn follow_up(&mut self, at_ms: u64) {
+        if let Some(event) = self.state.as_mut().ok().and_then(E::follow_up) {
+            self.propose(at_ms, None, event, Vec::new(), None);
         }
     }
 

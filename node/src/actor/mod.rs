@@ -55,7 +55,8 @@ pub(crate) trait Entity: Sized + Unpin + 'static {
     /// has been advanced by the event.
     fn decide(&mut self, seq: u64, at_ms: u64, request: Self::Request) -> Result<Decision<Self::Answer>, NodeError>;
 
-    /// An event that the entity itself wants in the log after what it just accepted.
+    /// An event that the entity itself wants in the log after what it just accepted or answered. The state has been advanced
+    /// by it.
     fn follow_up(&mut self) -> Option<Event> {
         None
     }

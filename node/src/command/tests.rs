@@ -7,6 +7,7 @@ use mimi_hub_proto::uri::UserUri;
 use serde_bytes::ByteBuf;
 
 use super::*;
+use crate::followed::event::AwaitedKeyPackage;
 use crate::mls::store::StoredGroup;
 use crate::room::event::{ClaimedKeyPackage, CommitAccepted, FrankRecord, WelcomeAccepted};
 use crate::room::franking::{Unproven, Verdict};
@@ -200,13 +201,13 @@ fn join_code() -> JoinCode {
 }
 
 fn followed_events() -> Vec<(&'static str, FollowedEvent)> {
-    let client = "mimi://a.example/d/ClientA1".parse().unwrap();
+    let client: mimi_hub_proto::uri::ClientUri = "mimi://a.example/d/ClientA1".parse().unwrap();
     vec![
         (
             "followed-expected",
             FollowedEvent::Expected {
                 user: alice(),
-                packages: vec![(bytes(4), client)],
+                packages: vec![(bytes(4), client.clone())],
             },
         ),
         (
@@ -219,6 +220,18 @@ fn followed_events() -> Vec<(&'static str, FollowedEvent)> {
         ),
         ("followed-joined", FollowedEvent::Joined { user: alice() }),
         ("followed-left", FollowedEvent::Left { user: alice() }),
+        (
+            "followed-awaited",
+            FollowedEvent::Awaited {
+                user: alice(),
+                packages: vec![AwaitedKeyPackage {
+                    reference: bytes(16),
+                    client,
+                    not_after_s: 90_000,
+                }],
+                expired: vec![bytes(17)],
+            },
+        ),
     ]
 }
 

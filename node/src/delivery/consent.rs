@@ -13,7 +13,7 @@ use super::destination::Attempt;
 use crate::command::{Event, OutboxCursor};
 use crate::entity::EntityId;
 use crate::error::NodeError;
-use crate::followed::FollowedRequest;
+use crate::followed::event::AwaitedKeyPackage;
 use crate::hub::Hub;
 use crate::mls::crypto;
 use crate::peer::{Endpoint, PeerError};
@@ -131,19 +131,18 @@ async fn expect_welcomes(hub: &Arc<Hub>, user: &UserUri, entry: &ConsentEntry) -
         let reference = crypto::supported(key_package.cipher_suite())
             .and_then(|suite| crypto::key_package_ref(suite, key_package).ok());
         if let (Ok(identity), Some(reference)) = (identity, reference) {
-            packages.push((ByteBuf::from(reference), identity.client().clone()));
+            packages.push(AwaitedKeyPackage {
+                reference: ByteBuf::from(reference),
+                client: identity.client().clone(),
+                not_after_s: key_package.lifetime().not_after,
+            });
         }
     }
     if packages.is_empty() {
         return Ok(());
     }
-    let expect = FollowedRequest::Expect {
-        user: user.clone(),
-        packages,
-    };
-    hub.ask_followed(room, expect)
+    hub.await_welcomes(room, user.clone(), packages)
         .await
-        .map(drop)
         .map_err(|error| Attempt::Refused(error.to_string(), None))
 }
 

@@ -7,7 +7,8 @@ use serde_bytes::ByteBuf;
 /// An event of a followed room.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum FollowedEvent {
-    /// KeyPackages of a local user were given out for this room: a Welcome to them is for that user.
+    /// KeyPackages of a local user were given out for this room: a Welcome to them is for that user. Written as long as
+    /// there are nodes in the cluster that do not know [`Awaited`](Self::Awaited).
     Expected {
         /// The user.
         user: UserUri,
@@ -18,7 +19,8 @@ pub enum FollowedEvent {
     Notified {
         /// FanoutMessages as they came, each with its SHA-256.
         messages: Vec<([u8; 32], ByteBuf)>,
-        /// KeyPackageRefs that Welcomes among them have used.
+        /// KeyPackageRefs for which no Welcome is awaited any more: Welcomes among the messages have used them, or their
+        /// lifetimes are long over.
         welcomed: Vec<ByteBuf>,
         /// Users that a Welcome among them is for.
         joined: Vec<UserUri>,
@@ -33,6 +35,27 @@ pub enum FollowedEvent {
         /// The user.
         user: UserUri,
     },
+    /// KeyPackages of a local user were given out for this room, with the ends of their lifetimes: a Welcome to them is for
+    /// that user.
+    Awaited {
+        /// The user.
+        user: UserUri,
+        /// The KeyPackages.
+        packages: Vec<AwaitedKeyPackage>,
+        /// KeyPackageRefs for which no Welcome is awaited any more: their lifetimes are long over.
+        expired: Vec<ByteBuf>,
+    },
+}
+
+/// A KeyPackage that a Welcome is awaited for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AwaitedKeyPackage {
+    /// Its KeyPackageRef.
+    pub reference: ByteBuf,
+    /// The client it belongs to.
+    pub client: ClientUri,
+    /// The end of its lifetime, in seconds since the UNIX epoch.
+    pub not_after_s: u64,
 }
 
 impl FollowedEvent {
@@ -41,7 +64,7 @@ impl FollowedEvent {
         match self {
             FollowedEvent::Notified { joined, .. } => joined,
             FollowedEvent::Joined { user } => std::slice::from_ref(user),
-            FollowedEvent::Expected { .. } | FollowedEvent::Left { .. } => &[],
+            FollowedEvent::Expected { .. } | FollowedEvent::Awaited { .. } | FollowedEvent::Left { .. } => &[],
         }
     }
 

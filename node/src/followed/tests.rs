@@ -7,8 +7,8 @@ use mimi_hub_proto::{FanoutEvent, FanoutMessage, RatchetTreeOption, tls};
 use proptest::prelude::*;
 use serde_bytes::ByteBuf;
 
-use super::entity::Notified;
-use super::event::FollowedEvent;
+use super::entity::{DROPPED_PER_EVENT_MAX, KEPT_EXPIRED_MS, Notified};
+use super::event::{AwaitedKeyPackage, FollowedEvent};
 use super::{FollowedAnswer, FollowedRequest, FollowedRoom};
 use crate::command::{Event, ReadableRanges, decode};
 use crate::entity::EntityId;
@@ -56,15 +56,16 @@ fn fan_out(event: FanoutEvent) -> FanoutMessage {
     }
 }
 
-struct World(Driven<FollowedRoom>);
+/// The room, and the time it is there.
+struct World(Driven<FollowedRoom>, u64);
 
 impl World {
     fn new(hub: &Arc<Hub>) -> Self {
-        World(Driven::new(hub.settings(), id()))
+        World(Driven::new(hub.settings(), id()), 1)
     }
 
     fn ask(&mut self, request: FollowedRequest) -> Result<FollowedEvent, FollowedAnswer> {
-        match self.0.ask(1, request) {
+        match self.0.ask(self.1, request) {
             Asked::Answer(answer) => Err(answer),
             Asked::Accepted { event, .. } => match *event {
                 Event::Followed(event) => Ok(event),
@@ -89,6 +90,37 @@ impl World {
         self.ask(request).unwrap();
     }
 
+    /// KeyPackages with these references were given out, until second `end`.
+    fn await_until(&mut self, end: u64, references: &[u16]) -> Vec<ByteBuf> {
+        let package = |reference: &u16| AwaitedKeyPackage {
+            reference: ByteBuf::from(wide(*reference)),
+            client: client(),
+            not_after_s: end,
+        };
+        let request = FollowedRequest::Await {
+            user: alice(),
+            packages: references.iter().map(package).collect(),
+        };
+        match self.ask(request).unwrap() {
+            FollowedEvent::Awaited { expired, .. } => expired,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn awaits(&mut self, references: &[u16]) -> bool {
+        let references = references.iter().map(|reference| ByteBuf::from(wide(*reference)));
+        match self.ask(FollowedRequest::AwaitsWelcome(references.collect())) {
+            Err(FollowedAnswer::AwaitsWelcome(awaits)) => awaits,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// How many records of awaited KeyPackages are in the store.
+    fn records(&self) -> [usize; 2] {
+        [keys::key_packages(&id()), keys::given_key_packages(&id())]
+            .map(|prefix| read::prefix(&self.0.reader(), &prefix).unwrap().len())
+    }
+
     /// The stored messages, in order.
     fn stored(&self) -> Vec<Vec<u8>> {
         let events = read::events_after(&self.0.reader(), &id(), 0, usize::MAX).unwrap();
@@ -104,6 +136,14 @@ impl World {
     fn ranges(&self, user: &UserUri) -> Vec<(u64, Option<u64>)> {
         let bytes = self.0.reader().get(&keys::reader(&id(), user.as_str())).unwrap();
         bytes.map_or(Vec::new(), |bytes| decode::<ReadableRanges>(&bytes).unwrap().0)
+    }
+}
+
+/// References of one octet where that is enough.
+fn wide(reference: u16) -> Vec<u8> {
+    match u8::try_from(reference) {
+        Ok(octet) => vec![octet],
+        Err(_) => reference.to_be_bytes().to_vec(),
     }
 }
 
@@ -193,6 +233,101 @@ async fn a_key_package_is_welcomed_once() {
     assert_eq!(world.ranges(&alice()), [(2, Some(3)), (6, None)]);
 }
 
+/// The same request for key material is answered the same as long as this is so.
+#[tokio::test]
+async fn a_welcome_is_awaited_until_it_comes_or_a_lifetime_is_over() {
+    let hub = TestHub::start(config()).await;
+    let mut world = World::new(&hub.hub);
+    world.1 = 100_000;
+    world.await_until(200, &[1]);
+    world.await_until(300, &[2]);
+    world.expect(alice(), &[3]);
+    for _ in 0..2 {
+        assert!(world.awaits(&[1, 2, 3]) && !world.awaits(&[1, 4]));
+        world.0.reload();
+    }
+    world.1 = 199_999;
+    assert!(world.awaits(&[1, 2]));
+    world.1 = 200_000;
+    assert!(!world.awaits(&[1, 2]), "the second in which it ends is too late");
+    assert!(world.awaits(&[2]));
+    assert!(world.awaits(&[3]), "of which no end is known");
+    world.0.reload();
+    assert!(!world.awaits(&[1]) && world.awaits(&[2, 3]));
+    world.notify(&[welcome(&[2])]).unwrap();
+    assert!(!world.awaits(&[2]));
+}
+
+#[tokio::test]
+async fn expired_key_packages_are_dropped_with_the_next_event_and_not_before_a_late_welcome() {
+    let hub = TestHub::start(config()).await;
+    let mut world = World::new(&hub.hub);
+    world.1 = 100_000;
+    world.await_until(200, &[1]);
+    world.await_until(201, &[2]);
+    world.await_until(202, &[3]);
+    world.await_until(900, &[4]);
+    assert_eq!(world.records(), [4, 4]);
+    world.1 = 200_000 + KEPT_EXPIRED_MS - 1;
+    assert_eq!(world.await_until(u64::MAX, &[5]), Vec::<ByteBuf>::new());
+    world.1 += 1;
+    assert_eq!(world.await_until(u64::MAX, &[6]), [ByteBuf::from([1])]);
+    assert_eq!(world.records(), [5, 5]);
+    // A Welcome, 30 days late, comes with the event that would have dropped what it is for.
+    world.1 = 202_000 + KEPT_EXPIRED_MS;
+    world.0.reload();
+    let event = world.notify(&[application(1), welcome(&[2])]).unwrap();
+    let FollowedEvent::Notified { welcomed, joined, .. } = event else {
+        panic!("another event")
+    };
+    assert_eq!(welcomed, [ByteBuf::from([2]), ByteBuf::from([3])]);
+    assert_eq!(joined, [alice()]);
+    assert_eq!(world.records(), [3, 3]);
+    world.0.reload();
+    assert!(world.awaits(&[5, 6]) && !world.awaits(&[4]));
+}
+
+/// A node of an older release would stop at the new event.
+#[tokio::test]
+async fn ends_of_lifetimes_are_recorded_when_every_node_understands_it() {
+    let hub = TestHub::start(config()).await;
+    for (format, with_ends) in [(Some(0), false), (Some(2), false), (Some(3), true), (None, true)] {
+        let mut world = World::new(&hub.hub);
+        let package = AwaitedKeyPackage {
+            reference: ByteBuf::from([1]),
+            client: client(),
+            not_after_s: 200,
+        };
+        let event = world
+            .ask(FollowedRequest::awaiting(format, alice(), vec![package]))
+            .unwrap();
+        assert_eq!(matches!(event, FollowedEvent::Awaited { .. }), with_ends, "{format:?}");
+        assert_eq!(world.records(), [1, usize::from(with_ends)]);
+        world.notify(&[welcome(&[1])]).unwrap();
+        assert_eq!(world.records(), [0, 0]);
+        assert_eq!(world.ranges(&alice()), [(2, None)]);
+    }
+}
+
+#[tokio::test]
+async fn one_event_drops_so_many_and_the_next_the_rest() {
+    let hub = TestHub::start(config()).await;
+    let mut world = World::new(&hub.hub);
+    let many = u16::try_from(DROPPED_PER_EVENT_MAX).unwrap() + 10;
+    let references: Vec<u16> = (0..many).collect();
+    world.await_until(200, &references);
+    world.1 = 200_000 + KEPT_EXPIRED_MS;
+    let first = world.await_until(u64::MAX, &[1_000]);
+    assert_eq!(first.len(), DROPPED_PER_EVENT_MAX);
+    world.0.reload();
+    let event = world.notify(&[application(1)]).unwrap();
+    let FollowedEvent::Notified { welcomed, .. } = event else {
+        panic!("another event")
+    };
+    assert_eq!(welcomed.len(), 10);
+    assert_eq!(world.records(), [1, 1]);
+}
+
 #[tokio::test]
 async fn who_joins_by_itself_reads_from_then_on_until_it_leaves() {
     let hub = TestHub::start(config()).await;
@@ -227,6 +362,7 @@ async fn who_joins_by_itself_reads_from_then_on_until_it_leaves() {
 enum Step {
     Notify(Vec<u8>),
     Expect(bool, u8),
+    Await(u8),
     Join(bool),
     Leave(bool),
     Restart,
@@ -236,6 +372,7 @@ fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         5 => prop::collection::vec(0u8..16, 0..6).prop_map(Step::Notify),
         1 => (any::<bool>(), 0u8..8).prop_map(|(alices, reference)| Step::Expect(alices, reference)),
+        1 => (0u8..8).prop_map(Step::Await),
         1 => any::<bool>().prop_map(Step::Join),
         1 => any::<bool>().prop_map(Step::Leave),
         2 => Just(Step::Restart),
@@ -278,6 +415,10 @@ fn check(hub: &Arc<Hub>, steps: Vec<Step>) -> Result<(), TestCaseError> {
             }
             Step::Expect(alices, reference) => {
                 world.expect(user(alices), &[reference]);
+                known = true;
+            }
+            Step::Await(reference) => {
+                world.await_until(u64::from(reference), &[u16::from(reference)]);
                 known = true;
             }
             Step::Join(alices) => known |= world.ask(FollowedRequest::Join(user(alices))).is_ok(),

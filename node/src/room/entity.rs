@@ -60,7 +60,7 @@ pub(crate) enum RoomRequest {
     },
     /// May `requester` fetch key material of `target` for this room?
     MayClaim { requester: UserUri, target: UserUri },
-    /// Could a Commit add all these clients, by KeyPackageRef?
+    /// Could a Commit add all these clients, by KeyPackageRef? Not with a KeyPackage that is used or has expired.
     AreAddable(Vec<ByteBuf>),
     /// Key material was fetched for this room from `provider`.
     Claimed {
@@ -386,8 +386,11 @@ impl Entity for HostedRoom {
                 Decision::Answer(RoomAnswer::MayClaim(may_claim(state, &requester, &target)))
             }
             RoomRequest::AreAddable(references) => {
-                let known = |reference: &ByteBuf| state.key_packages.contains_key(reference.as_slice());
-                Decision::Answer(RoomAnswer::AreAddable(references.iter().all(known)))
+                let addable = |reference: &ByteBuf| {
+                    let route = state.key_packages.get(reference.as_slice());
+                    route.is_some_and(|route| route.not_after_s.saturating_mul(1_000) > at_ms)
+                };
+                Decision::Answer(RoomAnswer::AreAddable(references.iter().all(addable)))
             }
             RoomRequest::Claimed { provider, response } => match decide_claimed(state, at_ms, &provider, &response) {
                 Ok(event) => {

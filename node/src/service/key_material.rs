@@ -3,7 +3,8 @@
 //! The request goes from the requester's provider to the hub of the room, and from there to the target's provider; any of
 //! the three may be the same. The hub remembers where each KeyPackage came from; the target's provider remembers for whom
 //! it gave it out. Both do so before they answer, so that the Welcome, which comes later, always finds its way; and both
-//! answer the same request again with the same KeyPackages, so that a retry costs none, until these are used.
+//! answer the same request again with the same KeyPackages, so that a retry costs none, until these are used or one of them
+//! has expired.
 
 use std::sync::Arc;
 
@@ -16,7 +17,9 @@ use serde_bytes::ByteBuf;
 
 use super::{answered, relay, reply, unexpected};
 use crate::actor::Reply;
+use crate::clock;
 use crate::command::{RequestHash, request_hash};
+use crate::followed::event::AwaitedKeyPackage;
 use crate::followed::{FollowedAnswer, FollowedRequest};
 use crate::front::problem::Problem;
 use crate::hub::Hub;
@@ -119,14 +122,21 @@ async fn at_hub(
         };
         match hub.ask_room(room, Some(hash), may_claim).await? {
             Reply::Accepted(earlier) => {
-                let addable = RoomRequest::AreAddable(given_in(&earlier)?);
+                let Some(references) = still_given_in(&earlier)? else {
+                    continue;
+                };
+                let addable = RoomRequest::AreAddable(references);
                 match hub.ask_room(room, None, addable).await? {
                     Reply::Answer(RoomAnswer::AreAddable(true)) => return Ok(earlier),
                     Reply::Answer(RoomAnswer::AreAddable(false)) => {}
                     other => return Err(unexpected(&other)),
                 }
             }
-            Reply::Answer(RoomAnswer::MayClaim(true)) => return claim_at_hub(hub, &hash, room, request, body).await,
+            Reply::Answer(RoomAnswer::MayClaim(true)) => {
+                if let Some(answer) = claim_at_hub(hub, &hash, room, &request, &body).await? {
+                    return Ok(answer);
+                }
+            }
             Reply::Answer(RoomAnswer::MayClaim(false)) => {
                 return refused(request.tbs.target_user, KeyMaterialUserCode::NoConsentForThisRoom);
             }
@@ -137,23 +147,35 @@ async fn at_hub(
     Err(Problem::too_many("repetitions of one request for key material"))
 }
 
-/// Fetches the KeyPackages, and has the room remember where they came from.
+/// Fetches the KeyPackages, and has the room remember where they came from. `None` when it is an earlier answer that was
+/// fetched: it never came to the room, and has expired since.
 async fn claim_at_hub(
     hub: &Arc<Hub>,
     hash: &RequestHash,
     room: &RoomUri,
-    request: KeyMaterialRequest,
-    body: Bytes,
-) -> Result<Bytes, Problem> {
+    request: &KeyMaterialRequest,
+    body: &Bytes,
+) -> Result<Option<Bytes>, Problem> {
     let target = request.tbs.target_user.clone();
     let provider = target.provider();
     let answer = if hub.is_local(&provider) {
-        claim(hub, hash, request).await?
+        let answer = claim(hub, hash, request.clone()).await?;
+        if still_given_in(&answer)?.is_none() {
+            return Ok(None);
+        }
+        answer
     } else {
         let time = hub.config().limits.request_timeout();
         let (peers, ours) = (hub.peers(), room.provider());
         let relayed = peers
-            .post(&ours, &provider, Endpoint::KeyMaterial, target.as_str(), body, time)
+            .post(
+                &ours,
+                &provider,
+                Endpoint::KeyMaterial,
+                target.as_str(),
+                body.clone(),
+                time,
+            )
             .await;
         answered(&provider, relayed)?
     };
@@ -163,16 +185,18 @@ async fn claim_at_hub(
         return Err(Problem::bad_gateway(provider.as_str(), &"it answers for another user"));
     }
     if given(&response).is_empty() {
-        return Ok(answer);
+        return Ok(Some(answer));
     }
     let claimed = RoomRequest::Claimed {
         provider: provider.clone(),
         response,
     };
-    reply(hub.ask_room(room, Some(*hash), claimed).await?, |answer| match answer {
+    let remembered = hub.ask_room(room, Some(*hash), claimed).await?;
+    reply(remembered, |answer| match answer {
         RoomAnswer::BadKeyMaterial(reason) => Err(Problem::bad_gateway(provider.as_str(), &reason)),
         other => Err(unexpected(&other)),
     })
+    .map(Some)
 }
 
 async fn at_target(
@@ -186,7 +210,10 @@ async fn at_target(
     for turn in 0..TURNS_MAX {
         let hash = turn_hash(source, &target, body, turn);
         if let Reply::Accepted(earlier) = hub.ask_user(&target, Some(hash), UserRequest::Answered).await? {
-            let awaits = FollowedRequest::AwaitsWelcome(given_in(&earlier)?);
+            let Some(references) = still_given_in(&earlier)? else {
+                continue;
+            };
+            let awaits = FollowedRequest::AwaitsWelcome(references);
             match hub.ask_followed(room, awaits).await? {
                 Reply::Answer(FollowedAnswer::AwaitsWelcome(true)) => return Ok(earlier),
                 _ => continue,
@@ -196,20 +223,19 @@ async fn at_target(
         let response: KeyMaterialResponse = tls::decode_exact(&answer).map_err(|error| unexpected(&error))?;
         let packages = given(&response);
         if !packages.is_empty() {
-            hub.ask_followed(room, FollowedRequest::Expect { user: target, packages })
-                .await?;
+            hub.await_welcomes(room, target, packages).await?;
         }
         return Ok(answer);
     }
     Err(Problem::too_many("repetitions of one request for key material"))
 }
 
-/// How often the same octets can ask for KeyPackages that are then used.
+/// How often the same octets can ask for KeyPackages that are then used or expire.
 const TURNS_MAX: u32 = 1_000;
 
 /// A KeyMaterialRequest has nothing in it that is new each time: who adds the same user once more sends the same octets
 /// once more (an Ed25519 signature is the same, too). They are a retry for as long as the KeyPackages in the answer are
-/// unused, and the next turn of the same request afterwards.
+/// unused and unexpired, and the next turn of the same request afterwards.
 fn turn_hash(source: &ProviderDomain, target: &UserUri, body: &Bytes, turn: u32) -> RequestHash {
     match turn {
         0 => request_hash(source, "keyMaterial", target.as_str(), body),
@@ -217,10 +243,15 @@ fn turn_hash(source: &ProviderDomain, target: &UserUri, body: &Bytes, turn: u32)
     }
 }
 
-/// The KeyPackages in an answer given earlier, by KeyPackageRef.
-fn given_in(answer: &[u8]) -> Result<Vec<ByteBuf>, Problem> {
+/// The KeyPackages in an answer given earlier, by KeyPackageRef; `None` when one of them has expired.
+fn still_given_in(answer: &[u8]) -> Result<Option<Vec<ByteBuf>>, Problem> {
     let response: KeyMaterialResponse = tls::decode_exact(answer).map_err(|error| unexpected(&error))?;
-    Ok(given(&response).into_iter().map(|(reference, _)| reference).collect())
+    let now_ms = clock::now_ms();
+    let unexpired = |package: AwaitedKeyPackage| {
+        let lasts = package.not_after_s.saturating_mul(1_000) > now_ms;
+        lasts.then_some(package.reference)
+    };
+    Ok(given(&response).into_iter().map(unexpired).collect())
 }
 
 /// Claims KeyPackages of a user of ours.
@@ -256,13 +287,17 @@ async fn share_room(hub: &Arc<Hub>, requester: &UserUri, target: &UserUri) -> Re
     Ok(false)
 }
 
-/// The KeyPackages in an answer, by KeyPackageRef, each with its client.
-fn given(response: &KeyMaterialResponse) -> Vec<(ByteBuf, mimi_hub_proto::uri::ClientUri)> {
+/// The KeyPackages in an answer.
+fn given(response: &KeyMaterialResponse) -> Vec<AwaitedKeyPackage> {
     let given = response.clients().iter().filter_map(|client| match &client.outcome {
         ClientKeyMaterialOutcome::Success(key_package) => {
             let suite = crypto::supported(key_package.cipher_suite())?;
             let reference = crypto::key_package_ref(suite, key_package).ok()?;
-            Some((ByteBuf::from(reference), client.client_uri.clone()))
+            Some(AwaitedKeyPackage {
+                reference: ByteBuf::from(reference),
+                client: client.client_uri.clone(),
+                not_after_s: key_package.lifetime().not_after,
+            })
         }
         _ => None,
     });

@@ -335,6 +335,29 @@ fn users_of_a_followed_room_join_and_leave() {
 }
 
 #[test]
+fn what_a_welcome_is_awaited_for_goes_with_it_or_when_its_lifetime_is_over() {
+    let replica = Replica::new();
+    let is = |number: u8| {
+        let (awaited, end) = (
+            keys::key_package(&followed(), &[number]),
+            keys::given_key_package(&followed(), &[number]),
+        );
+        (replica.has(&awaited), replica.has(&end))
+    };
+    replica.accept(accepted(&followed(), 1, samples::awaited(&[1, 2, 3, 4], &[])));
+    let record: (UserUri, mimi_hub_proto::uri::ClientUri) = replica.get(&keys::key_package(&followed(), &[1])).unwrap();
+    assert_eq!(record, (alice(), samples::client()));
+    assert_eq!(
+        replica.get::<u64>(&keys::given_key_package(&followed(), &[1])),
+        Some(1_000)
+    );
+    replica.accept(accepted(&followed(), 2, samples::notified(&[1], &[1], &[alice()])));
+    replica.accept(accepted(&followed(), 3, samples::awaited(&[5], &[2, 9])));
+    let (there, gone) = ((true, true), (false, false));
+    assert_eq!([is(1), is(2), is(3), is(4), is(5)], [gone, gone, there, there, there]);
+}
+
+#[test]
 fn a_users_key_packages_are_in_store_then_given_then_forgotten() {
     let replica = Replica::new();
     let id = user();

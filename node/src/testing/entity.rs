@@ -63,7 +63,12 @@ impl<E: Entity> Driven<E> {
     pub(crate) fn ask(&mut self, at_ms: u64, mut request: E::Request) -> Asked<E::Answer> {
         E::prepare(&self.reader(), &self.id, &mut request).unwrap();
         match self.entity.decide(self.head.last_seq + 1, at_ms, request).unwrap() {
-            Decision::Answer(answer) => Asked::Answer(answer),
+            Decision::Answer(answer) => {
+                if let Some(event) = self.entity.follow_up() {
+                    self.apply(at_ms, event, Vec::new());
+                }
+                Asked::Answer(answer)
+            }
             Decision::Accept { event, reply } => {
                 let accepted = event.clone();
                 self.apply(at_ms, event, reply.clone());

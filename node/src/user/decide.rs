@@ -38,6 +38,9 @@ const CONSENT_RULES_MAX: usize = 10_000;
 /// How many of a user's events are kept: as long as requests may be retried.
 const EVENTS_MAX: u64 = 1_000;
 
+/// How many expired KeyPackages one event drops, so that an apply never takes long.
+pub(crate) const DROPPED_PER_EVENT_MAX: usize = 1_000;
+
 /// What can be asked of a user.
 #[derive(Serialize, Deserialize)]
 pub(crate) enum UserRequest {
@@ -128,7 +131,23 @@ impl Entity for UserState {
         {
             self.apply(event);
         }
+        if self.profile.standing == Standing::Deleted {
+            self.to_drop = self.expired(at_ms);
+        }
         Ok(decision)
+    }
+
+    fn follow_up(&mut self) -> Option<Event> {
+        let expired = std::mem::take(&mut self.to_drop);
+        if expired.is_empty() {
+            return None;
+        }
+        let event = UserEvent::KeyPackagesStored {
+            packages: Vec::new(),
+            expired,
+        };
+        self.apply(&event);
+        Some(Event::User(event))
     }
 
     fn events_max(_: &Settings) -> u64 {
@@ -272,19 +291,7 @@ impl UserState {
                 Err(reason) => return Decision::Answer(UserAnswer::BadKeyPackage(reason)),
             }
         }
-        let expired = |not_after_s: u64| not_after_s.saturating_mul(1_000) <= at_ms;
-        let expired: Vec<ByteBuf> = self
-            .key_packages
-            .values()
-            .filter(|stored| expired(stored.not_after_s))
-            .map(|stored| stored.reference.clone())
-            .chain(
-                self.given
-                    .iter()
-                    .filter(|(_, not_after_s)| expired(**not_after_s))
-                    .map(|(r, _)| ByteBuf::from(r.clone())),
-            )
-            .collect();
+        let expired = self.expired(at_ms);
         let reply = format!(
             "{{\"stored\":{},\"available\":{}}}",
             packages.len(),
@@ -295,6 +302,23 @@ impl UserState {
             event,
             reply: reply.into_bytes(),
         }
+    }
+
+    /// KeyPackages whose lifetime is over, in store or given out, as many as one event may drop.
+    fn expired(&self, at_ms: u64) -> Vec<ByteBuf> {
+        let expired = |not_after_s: u64| not_after_s.saturating_mul(1_000) <= at_ms;
+        self.key_packages
+            .values()
+            .filter(|stored| expired(stored.not_after_s))
+            .map(|stored| stored.reference.clone())
+            .chain(
+                self.given
+                    .iter()
+                    .filter(|(_, not_after_s)| expired(**not_after_s))
+                    .map(|(reference, _)| ByteBuf::from(reference.clone())),
+            )
+            .take(DROPPED_PER_EVENT_MAX)
+            .collect()
     }
 
     fn check(&self, at_ms: u64, client: &ClientUri, key_package: &KeyPackage) -> Result<StoredKeyPackage, String> {

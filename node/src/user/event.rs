@@ -26,7 +26,7 @@ pub enum UserEvent {
         /// The KeyPackageRefs of those that were in store.
         dropped: Vec<ByteBuf>,
     },
-    /// A client published KeyPackages.
+    /// A client published KeyPackages; or none did, and some have expired of a deleted user.
     KeyPackagesStored {
         /// The new ones.
         packages: Vec<StoredKeyPackage>,

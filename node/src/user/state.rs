@@ -6,6 +6,7 @@ use std::sync::Arc;
 use mimi_hub_cluster::ShardReader;
 use mimi_hub_proto::uri::{ClientUri, RoomUri, UserUri};
 use serde::{Deserialize, Serialize};
+use serde_bytes::ByteBuf;
 
 use super::consent::{Asked, Sent, Told};
 use super::discovery::Entry;
@@ -127,8 +128,10 @@ pub(crate) struct UserState {
     pub(crate) profile: Profile,
     /// KeyPackages in store, by KeyPackageRef.
     pub(crate) key_packages: BTreeMap<Vec<u8>, StoredKeyPackage>,
-    /// Given out and not yet expired: KeyPackageRef to the end of the lifetime.
+    /// Given out, and not yet dropped as expired: KeyPackageRef to the end of the lifetime.
     pub(crate) given: BTreeMap<Vec<u8>, u64>,
+    /// Expired KeyPackages that the next event is to drop: a deleted user publishes no more.
+    pub(crate) to_drop: Vec<ByteBuf>,
 }
 
 impl UserState {
@@ -164,6 +167,7 @@ impl UserState {
             profile,
             key_packages,
             given,
+            to_drop: Vec::new(),
         })
     }
 

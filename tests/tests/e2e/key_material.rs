@@ -302,6 +302,35 @@ async fn an_expired_key_package_is_not_given_out() {
     assert_eq!(status(&scene, &dave).await, Success);
 }
 
+/// The hub and the target's provider repeat an answer only for as long as what is in it can be used.
+#[tokio::test]
+async fn an_answer_whose_key_package_has_expired_is_not_repeated() {
+    let scene = Scene::new().await;
+    let other = scene.world.hub("d.example").await;
+    for (hub, domain) in [(&scene.hub, "a.example"), (&other, "d.example")] {
+        hub.client("dora", "D1", 0).await;
+        let (target, d1) = (user(domain, "dora"), client(domain, "D1"));
+        let dora = Forger::new(target.clone(), d1.clone());
+        let key_packages_of_dora = [dora.key_package(4), dora.key_package(DAY_S)];
+        let published = hub
+            .gateway()
+            .publish_key_packages(&target, &d1, &key_packages_of_dora)
+            .await;
+        published.unwrap();
+        let request = request_of_bob(&scene.room, &target, 0);
+        let [soon, later] = key_packages_of_dora;
+        for _ in 0..2 {
+            let given = key_packages(ask(&scene, &request).await.mimi());
+            assert_eq!(given, std::slice::from_ref(&soon), "{domain}");
+        }
+        tokio::time::sleep(Duration::from_millis(4_100)).await;
+        for _ in 0..2 {
+            let given = key_packages(ask(&scene, &request).await.mimi());
+            assert_eq!(given, std::slice::from_ref(&later), "{domain}");
+        }
+    }
+}
+
 fn refused(error: &OpsError) {
     assert!(
         matches!(error, OpsError::Refused { status: 422, problem, .. } if problem.r#type.ends_with("bad-key-package")),

@@ -69,6 +69,7 @@ fn event(entity: u8, kind: u8, seq: u64) -> Event {
         }),
         (1, 1) => Event::Followed(FollowedEvent::Joined { user: bob() }),
         (1, 2) => Event::Followed(FollowedEvent::Left { user: bob() }),
+        (1, 3) => samples::awaited(&[number % 4], &[number.wrapping_add(1) % 4]),
         (1, _) => samples::notified(&[number, number.wrapping_add(100)], &[number % 4], &[alice()]),
         (_, 0) => Event::User(UserEvent::Created),
         (_, 1 | 2) => Event::User(UserEvent::KeyPackagesStored {

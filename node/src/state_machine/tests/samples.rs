@@ -5,7 +5,7 @@ use serde_bytes::ByteBuf;
 
 use crate::command::{Accepted, Event};
 use crate::entity::EntityId;
-use crate::followed::event::FollowedEvent;
+use crate::followed::event::{AwaitedKeyPackage, FollowedEvent};
 use crate::mls::store::StoredGroup;
 use crate::room::event::{CommitAccepted, RoomEvent, WelcomeAccepted};
 use crate::room::state::Checkpoint;
@@ -117,5 +117,19 @@ pub(super) fn notified(hashes: &[u8], welcomed: &[u8], joined: &[UserUri]) -> Ev
         messages: hashes.iter().map(|number| (hash(*number), bytes(*number))).collect(),
         welcomed: welcomed.iter().map(|number| bytes(*number)).collect(),
         joined: joined.to_vec(),
+    })
+}
+
+/// KeyPackages with these references are awaited from now on, and those others no more.
+pub(super) fn awaited(references: &[u8], expired: &[u8]) -> Event {
+    let package = |number: &u8| AwaitedKeyPackage {
+        reference: bytes(*number),
+        client: client(),
+        not_after_s: 1_000,
+    };
+    Event::Followed(FollowedEvent::Awaited {
+        user: alice(),
+        packages: references.iter().map(package).collect(),
+        expired: expired.iter().map(|number| bytes(*number)).collect(),
     })
 }

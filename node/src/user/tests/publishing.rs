@@ -4,6 +4,7 @@ use super::*;
 use crate::testing::credential::{Names, identity, pseudonym};
 use crate::user::decide::{CLIENTS_PER_USER_MAX, KEY_PACKAGES_PER_CLIENT_MAX};
 use crate::user::event::StoredKeyPackage;
+use crate::{keys, read};
 
 /// The reason why nothing of the list was stored.
 fn refusal(world: &mut World, client: &Client, key_packages: Vec<KeyPackage>) -> String {
@@ -248,4 +249,41 @@ async fn protocol_6_1_key_packages_are_published_under_a_pseudonym() {
         tbs.required_capabilities.credential_types = vec![mimi_hub_proto::mls::CredentialType::PSEUDONYMOUS];
     });
     assert_eq!(given(&response).len(), 1);
+}
+
+/// A user that is created again may publish again: what was given out is remembered until it expires, and no longer.
+#[tokio::test]
+async fn what_a_deleted_user_has_given_out_is_forgotten_when_it_has_expired() {
+    let hub = TestHub::start(config()).await;
+    let (mut world, clients) = World::new(&hub.hub, 1);
+    let client = &clients[0];
+    let [soon, later, last] = [500, 5_000, 50_000].map(|seconds| lasting(client, seconds));
+    world
+        .publish(client, vec![soon.clone(), later.clone(), last.clone()])
+        .accepted();
+    for package in [&soon, &later, &last] {
+        assert_eq!(given(&world.claim()), std::slice::from_ref(package));
+    }
+    let records = |world: &World| {
+        let prefix = keys::given_key_packages(&EntityId::User(alice()));
+        read::prefix(&world.user.reader(), &prefix).unwrap().len()
+    };
+    assert_eq!((records(&world), world.user.entity.given.len()), (3, 3));
+    world.now_ms += 501 * SECOND;
+    world.ask(UserRequest::Delete).accepted();
+    assert_eq!((records(&world), world.user.entity.given.len()), (2, 2), "at once");
+    world.user.reload();
+    world.now_ms += 4_500 * SECOND;
+    let deleted = codes(&world.claim()).0;
+    assert_eq!(deleted, KeyMaterialUserCode::UserDeleted);
+    assert_eq!(records(&world), 1, "when somebody asks for the user");
+    let seq = world.user.last_seq();
+    assert_eq!(codes(&world.claim()).0, KeyMaterialUserCode::UserDeleted);
+    assert_eq!(world.user.last_seq(), seq, "nothing more has expired");
+    world.ask(UserRequest::Create).accepted();
+    world
+        .ask(UserRequest::AddClient(client.identity.client().clone()))
+        .accepted();
+    let reason = refusal(&mut world, client, vec![last]);
+    assert!(reason.contains("published before"), "{reason}");
 }

@@ -121,15 +121,43 @@ async fn the_hub_remembers_where_key_packages_came_from() {
     };
     assert_eq!((provider, whose), (domain("b.example"), user("bob@b.example")));
     let reference = packages[0].reference.clone();
-    let addable =
-        |world: &mut World, references: Vec<ByteBuf>| match world.ask(RoomRequest::AreAddable(references)).answer() {
-            RoomAnswer::AreAddable(addable) => addable,
-            other => panic!("{other:?}"),
-        };
     assert!(addable(&mut world, vec![reference.clone()]));
     assert!(!addable(&mut world, vec![reference.clone(), ByteBuf::from([1])]));
     world.room.reload();
     assert!(addable(&mut world, vec![reference]));
+}
+
+fn addable(world: &mut World, references: Vec<ByteBuf>) -> bool {
+    match world.ask(RoomRequest::AreAddable(references)).answer() {
+        RoomAnswer::AreAddable(addable) => addable,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// The same request for key material is answered the same as long as this is so.
+#[tokio::test]
+async fn a_key_package_can_be_added_until_it_expires() {
+    let (_hub, mut world) = World::new().await;
+    let bob = Client::new(&user("bob@b.example"), 1);
+    let now_s = clock::now_ms() / 1_000;
+    let short = Lifetime::init(now_s - 100, now_s + 100);
+    let short = wire_key_package(&bob.key_package_for(&bob.identity, short));
+    let mut references = Vec::new();
+    for key_package in [short, wire_key_package(&bob.key_package())] {
+        let Event::Room(RoomEvent::KeyPackagesClaimed { packages, .. }) =
+            world.ask(claimed(response(&bob, key_package))).accepted().0
+        else {
+            panic!("another event")
+        };
+        references.push(packages[0].reference.clone());
+    }
+    // Each request comes a millisecond after the one before.
+    world.now_ms = (now_s + 100) * 1_000 - 2;
+    assert!(addable(&mut world, references.clone()));
+    assert!(!addable(&mut world, references.clone()));
+    world.room.reload();
+    assert!(!addable(&mut world, references.clone()));
+    assert!(addable(&mut world, references[1..].to_vec()));
 }
 
 #[tokio::test]
