@@ -20,7 +20,7 @@ pub(super) fn changed(
 ) -> Result<Option<Extensions<GroupContext>>, OpsError> {
     let mut extensions = group.extensions().clone();
     let before: Vec<mls::ExternalSender> = match extensions.external_senders() {
-        Some(senders) => senders.iter().cloned().collect(),
+        Some(senders) => senders.to_vec(),
         None => return Ok(None),
     };
     let policy = room::policy(group)?;
