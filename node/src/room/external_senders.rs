@@ -115,7 +115,8 @@ pub(super) fn check(
     for entry in after.iter().skip(1) {
         let provider = provider_of(entry)
             .ok_or_else(|| UpdateRefusal::not_allowed("an external sender does not say which provider it is"))?;
-        if !participating.contains(&provider) && !(cannot && before.contains(entry)) {
+        let may_wait = cannot && before.contains(entry);
+        if !participating.contains(&provider) && !may_wait {
             return Err(UpdateRefusal::not_allowed(format!(
                 "{provider} has no participant any more: the Commit has to take it out of `external_senders`"
             )));
