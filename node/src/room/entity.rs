@@ -26,6 +26,7 @@ use super::proposals::{advance_proposals, decide_proposals, replay_proposals};
 use super::records::JoinCode;
 use super::report::{ReportRefusal, decide_report};
 use super::state::{Checkpoint, RoomLimits, RoomState};
+use super::view::RoomView;
 use crate::actor::{Decision, Entity};
 use crate::command::{Command, Event, Head, decode};
 use crate::entity::EntityId;
@@ -171,49 +172,6 @@ pub(crate) enum RoomAnswer {
     Unchanged,
     /// The provider's wish breaks the room's rules.
     ModerationRefused(String),
-}
-
-/// The hub's view of a room, for its provider's gateways.
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct RoomView {
-    room: RoomUri,
-    epoch: u64,
-    seq: u64,
-    #[serde(with = "crate::front::base64")]
-    tree_hash: Vec<u8>,
-    #[serde(with = "crate::front::base64")]
-    confirmed_transcript_hash: Vec<u8>,
-    participants: Vec<ParticipantView>,
-    clients: Vec<ClientView>,
-    pending_proposals: usize,
-    /// Users whom this provider keeps out.
-    barred: Vec<UserUri>,
-}
-
-#[cfg(feature = "simulation")]
-impl RoomView {
-    pub(crate) fn epoch(&self) -> u64 {
-        self.epoch
-    }
-
-    pub(crate) fn seq(&self) -> u64 {
-        self.seq
-    }
-}
-
-#[derive(Debug, Serialize, Deserialize)]
-struct ParticipantView {
-    user: UserUri,
-    role: u32,
-}
-
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct ClientView {
-    client: mimi_hub_proto::uri::ClientUri,
-    user: UserUri,
-    leaf_index: u32,
 }
 
 /// A hosted room in its actor.
@@ -412,7 +370,7 @@ impl Entity for HostedRoom {
                 }
                 Err(bad) => Decision::Answer(RoomAnswer::BadKeyMaterial(bad.to_string())),
             },
-            RoomRequest::View => Decision::Answer(RoomAnswer::View(view(state, seq - 1))),
+            RoomRequest::View => Decision::Answer(RoomAnswer::View(RoomView::of(state, seq - 1))),
             RoomRequest::Report { source, report } => {
                 match decide_report(state, &self.settings.keys, self.reports.len(), at_ms, &source, &report)? {
                     Ok(event) => {
@@ -588,36 +546,6 @@ fn replay(state: &mut RoomState, reader: &ShardReader, id: &EntityId, checkpoint
     // What a replay would have as due was proposed when it happened.
     drop(state.take_due_checkpoint());
     Ok(())
-}
-
-fn view(state: &RoomState, seq: u64) -> RoomView {
-    let context = state.group.group_context();
-    let participants = &state.policy.participants().participants;
-    RoomView {
-        room: state.room.clone(),
-        epoch: state.epoch(),
-        seq,
-        tree_hash: context.tree_hash().to_vec(),
-        confirmed_transcript_hash: context.confirmed_transcript_hash().to_vec(),
-        participants: participants
-            .iter()
-            .map(|participant| ParticipantView {
-                user: participant.user.clone(),
-                role: participant.role_index,
-            })
-            .collect(),
-        clients: state
-            .members
-            .iter()
-            .map(|(leaf, identity)| ClientView {
-                client: identity.client().clone(),
-                user: identity.user().clone(),
-                leaf_index: *leaf,
-            })
-            .collect(),
-        pending_proposals: state.pending.len(),
-        barred: state.records.barred.iter().cloned().collect(),
-    }
 }
 
 impl From<UpdateRefusal> for UpdateRoomResponse {

@@ -9,7 +9,7 @@
 //! - [`franking`]: the stamp on a message, and what it proves later;
 //! - [`join_codes`], [`moderation`]: the same for what only this provider asks; [`records`] is what that leaves behind;
 //! - [`fan_out`]: what each destination receives of an event;
-//! - [`entity`]: the requests a room's actor takes, in one list.
+//! - [`entity`]: the requests a room's actor takes, in one list; [`view`]: what gateways are shown.
 //!
 //! `decide` is pure: state, time and request in, an event or a typed refusal out. It changes nothing; `advance` does, and
 //! cannot fail on what `decide` accepted.
@@ -33,6 +33,7 @@ pub mod proposals;
 pub mod records;
 pub(crate) mod report;
 pub mod state;
+pub(crate) mod view;
 
 pub(crate) use self::entity::{RoomAnswer, RoomRequest};
 pub use self::handshake::Hosting;

@@ -13,7 +13,7 @@ use crate::command::{RequestHash, request_hash};
 use crate::entity::EntityId;
 use crate::front::problem::Problem;
 use crate::hub::Hub;
-use crate::room::entity::RoomView;
+use crate::room::view::RoomView;
 use crate::room::{RoomAnswer, RoomRequest};
 
 /// Makes a room from its first group.

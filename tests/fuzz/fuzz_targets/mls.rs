@@ -15,6 +15,7 @@ use mimi_hub_proto::mls::{
     ProposalMessage, ProposalOrRef, ProposalRef, ProposalType, PublicMessage, RatchetTree, RequiredCapabilities,
     SemiPrivateMessage, SemiPrivateMessageContext, SignaturePublicKey, Welcome, WireFormat,
 };
+use mimi_hub_proto::{IdentityLinkTbe, PseudonymousCredential, PseudonymousCredentialTbs};
 
 fn leaf_node(leaf: LeafNode<'_>) {
     let capabilities = leaf.capabilities();
@@ -115,6 +116,9 @@ fuzz_target!(|octets: &[u8]| {
     exact::<ExternalReceiver>(octets);
     exact::<ExternalReceivers>(octets);
     exact::<ExternalSender>(octets);
+    exact::<IdentityLinkTbe>(octets);
+    exact::<PseudonymousCredential>(octets);
+    exact::<PseudonymousCredentialTbs>(octets);
     exact::<HpkeCiphertext>(octets);
     exact::<HpkePublicKey>(octets);
     exact::<KeyForExternalReceiver>(octets);
