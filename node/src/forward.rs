@@ -33,6 +33,9 @@ const PASSED_OVER: Duration = Duration::from_secs(1);
 /// How long a shard may be without a leader before its requests are refused. Longer than an election takes.
 const LEADERLESS_MAX: Duration = Duration::from_secs(2);
 
+/// How long a node may take from its election until it leads.
+const TAKING_OVER_MAX: Duration = Duration::from_millis(500);
+
 /// Between two looks at who leads.
 const LEADER_POLL: Duration = Duration::from_millis(10);
 
@@ -303,6 +306,23 @@ impl Hub {
         }
     }
 
+    /// Whether this node leads the shard, or does in a moment: others hear of an election before the one that has won it has
+    /// applied the entry that makes it the leader. One that is sent away then would pass this node over for a second.
+    async fn leads_soon(&self, shard: ShardId) -> bool {
+        let until = Instant::now() + TAKING_OVER_MAX;
+        loop {
+            match self.cluster().leadership(shard) {
+                Leadership::Leader { .. } => return true,
+                Leadership::Follower { leader: None }
+                    if self.cluster().has_replica(shard) && Instant::now() < until =>
+                {
+                    sleep(LEADER_POLL).await;
+                }
+                Leadership::Follower { .. } => return false,
+            }
+        }
+    }
+
     async fn answer_as<E: Entity>(
         self: &Arc<Self>,
         registry: &Registry<E>,
@@ -311,8 +331,7 @@ impl Hub {
         request: &[u8],
     ) -> Result<Vec<u8>, FormatError> {
         // Not passed on any further: whoever asks looks again who leads.
-        let leads = matches!(self.cluster().leadership(self.shard_of(id)), Leadership::Leader { .. });
-        let answer = if leads {
+        let answer = if self.leads_soon(self.shard_of(id)).await {
             registry.ask(self, id, hash, decode(request)?).await
         } else {
             Err(AskError::Unavailable)

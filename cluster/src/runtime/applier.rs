@@ -25,7 +25,8 @@ const BATCH_BYTES: usize = 4 << 20;
 /// Likewise by entries.
 const BATCH_ENTRIES: usize = 4 << 10;
 /// How long entries wait for more to be applied with, when nobody on this node waits for their outcome. A batch costs the
-/// state store about as much as ten entries do, and a node applies the entries of all the shards that others lead.
+/// state store about as much as ten entries do, and a node applies the entries of all the shards that others lead. The
+/// empty entry by which a term begins does not wait: its leader leads once it is applied.
 const LINGER: Duration = Duration::from_millis(10);
 
 /// A committed entry, and who waits for it.
@@ -105,7 +106,10 @@ impl Applier {
     /// What is to be applied together, and the work of another kind that follows.
     fn gather(&mut self, entries: Vec<Committed>) -> (Vec<Committed>, Option<Work>) {
         let until = Instant::now() + LINGER;
-        let awaited = |entries: &[Committed]| entries.iter().any(|entry| entry.reply.is_some());
+        let awaited = |entries: &[Committed]| {
+            let awaited = |entry: &Committed| entry.reply.is_some() || entry.payload == Payload::Empty;
+            entries.iter().any(awaited)
+        };
         let mut urgent = awaited(&entries);
         let mut batch = self.runnable(entries);
         while batch.len() < BATCH_ENTRIES {
