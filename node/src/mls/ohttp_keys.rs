@@ -138,10 +138,16 @@ fn random_seed() -> Result<Vec<u8>, CryptoError> {
 
 #[cfg(test)]
 mod tests {
+    use http::header::CONTENT_TYPE;
+    use http::{HeaderValue, StatusCode};
     use ohttp::ClientRequest;
+    use openmls_traits::crypto::OpenMlsCrypto as _;
+    use openmls_traits::types::{AeadType, HashType};
     use proptest::prelude::*;
+    use serde_json::Value;
 
     use super::*;
+    use crate::assets::{TargetRequestError, target_request, target_response};
 
     fn client(keys: &OhttpKeys) -> ClientRequest {
         ClientRequest::from_encoded_config_list(&keys.configurations().unwrap()).unwrap()
@@ -229,6 +235,112 @@ mod tests {
                 matches!(keys.open(&good[..len]), Err(OpenError::Malformed(_))),
                 "{len} octets"
             );
+        }
+    }
+
+    /// The cases of `proto/vectors/ohttp.json` with this operation.
+    fn vectors(operation: &str) -> Vec<Value> {
+        let file: Value = serde_json::from_str(include_str!("../../../proto/vectors/ohttp.json")).unwrap();
+        let cases = file["cases"].as_array().unwrap().iter();
+        let cases: Vec<Value> = cases.filter(|case| case["operation"] == operation).cloned().collect();
+        assert!(!cases.is_empty());
+        cases
+    }
+
+    fn octets(case: &Value, member: &str) -> Vec<u8> {
+        let digits = case[member].as_str().unwrap_or_else(|| panic!("{member}"));
+        let pairs = digits.as_bytes().chunks(2);
+        pairs
+            .map(|pair| u8::from_str_radix(str::from_utf8(pair).unwrap(), 16).unwrap())
+            .collect()
+    }
+
+    /// The gateway whose key pair is derived from the vector's input keying material.
+    fn gateway(case: &Value, id: u8) -> OhttpKeys {
+        let keys = OhttpKeys(vec![OhttpKey {
+            id,
+            seed: octets(case, "key_material"),
+        }]);
+        assert!(keys.are_sound());
+        keys
+    }
+
+    #[test]
+    fn rfc_9458_3_2_the_key_configuration_is_that_of_the_vectors() {
+        for case in vectors("key-config") {
+            let id = case["key_id"].as_u64().unwrap().try_into().unwrap();
+            assert_eq!(
+                gateway(&case, id).configurations().unwrap(),
+                octets(&case, "ohttp_keys"),
+                "{}",
+                case["name"]
+            );
+        }
+    }
+
+    #[test]
+    fn rfc_9458_4_3_the_gateway_opens_the_requests_of_the_vectors_and_refuses_what_they_refuse() {
+        let mut opened = 0;
+        for case in vectors("open-request") {
+            let keys = gateway(&case, octets(&case, "key_config")[0]);
+            let found = keys
+                .open(&octets(&case, "enc_request"))
+                .ok()
+                .map(|(request, _)| request);
+            let expected = (!case["request"].is_null()).then(|| octets(&case, "request"));
+            assert_eq!(found, expected, "{}", case["name"]);
+            opened += usize::from(found.is_some());
+        }
+        assert_eq!(opened, SUITES.len());
+    }
+
+    /// The gateway draws the nonce of its response: it is opened as the client of the vector would, with the vector's `secret`.
+    #[test]
+    fn rfc_9458_4_4_the_gateways_response_opens_with_the_exported_secret_of_the_vectors() {
+        let cases = vectors("encapsulate");
+        assert_eq!(cases.len(), SUITES.len());
+        for case in cases {
+            let keys = gateway(&case, case["key_id"].as_u64().unwrap().try_into().unwrap());
+            let (request, answer) = keys.open(&octets(&case, "enc_request")).unwrap();
+            assert_eq!(request, octets(&case, "request"));
+            let asked = target_request(&request).unwrap();
+            assert_eq!(
+                (asked.content, asked.url.as_str()),
+                (true, "https://assets.b.example/cat?size=small")
+            );
+            let content: Vec<u8> = (0..=99).collect();
+            let fields = [(CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"))];
+            let response = target_response(StatusCode::OK, &fields, content).unwrap();
+            assert_eq!(response, octets(&case, "response"));
+
+            let encapsulated = answer.encapsulate(&response).unwrap();
+            assert_eq!(encapsulated.len(), octets(&case, "enc_response").len());
+            let (nonce, ct) = encapsulated.split_at(octets(&case, "response_nonce").len());
+            let (hash, provider) = (HashType::Sha2_256, crypto::provider());
+            let salt = [octets(&case, "enc").as_slice(), nonce].concat();
+            let prk = provider.hkdf_extract(hash, &salt, &octets(&case, "secret")).unwrap();
+            let expand = |info: &[u8], member: &str| {
+                let expanded = provider.hkdf_expand(hash, prk.as_slice(), info, octets(&case, member).len());
+                expanded.unwrap().as_slice().to_vec()
+            };
+            let (key, nonce) = (expand(b"key", "aead_key"), expand(b"nonce", "aead_nonce"));
+            let aead = match case["aead_id"].as_u64() {
+                Some(1) => AeadType::Aes128Gcm,
+                _ => AeadType::ChaCha20Poly1305,
+            };
+            assert_eq!(provider.aead_decrypt(aead, &key, ct, &nonce, &[]).unwrap(), response);
+        }
+    }
+
+    /// RFC 9292: what the vectors have of binary HTTP, the hub reads and refuses alike.
+    #[test]
+    fn rfc_9292_3_what_is_no_binary_http_in_the_vectors_is_none_for_the_gateway() {
+        for case in vectors("binary-http") {
+            let read = target_request(&octets(&case, "encoded"));
+            let is_request = case["message"].get("method").is_some();
+            assert_eq!(read.is_ok(), is_request, "{}", case["name"]);
+            let is_message = !matches!(read, Err(TargetRequestError::Malformed(_)));
+            assert_eq!(is_message, !case["message"].is_null(), "{}", case["name"]);
         }
     }
 

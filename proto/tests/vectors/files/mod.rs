@@ -4,12 +4,14 @@
 //! A case has a `name`, a `section` of a draft, an `operation`, and the operation's inputs and outputs. The page
 //! `proto/vectors/README.md` says what each operation means.
 
+mod binary_http;
 mod bodies;
 mod components;
 mod crypto;
 mod fields;
 mod franking;
 mod group_info;
+mod ohttp;
 #[path = "../../wire/crypto.rs"]
 mod provider;
 mod semi_private;
@@ -35,6 +37,7 @@ pub(crate) fn make() -> Read<Vec<(&'static str, String)>> {
         file("components.json", &[structs::components()?, updates::cases()?].concat()),
         file("franking.json", &franking::cases()?),
         file("group-info.json", &group_info::cases()?),
+        file_of("ohttp.json", &ohttp::documents(), &ohttp::cases()?),
         file("semi-private.json", &semi_private::cases()?),
         file("uris.json", &uris::cases()),
     ])
@@ -50,6 +53,10 @@ fn file(name: &'static str, cases: &[Value]) -> (&'static str, String) {
         "room-policy": "draft-ietf-mimi-room-policy-03",
         "semi-private": "draft-mahy-mls-semiprivatemessage-07",
     });
+    file_of(name, &drafts, cases)
+}
+
+fn file_of(name: &'static str, drafts: &Value, cases: &[Value]) -> (&'static str, String) {
     let whole = sorted(json!({ "format": 1, "drafts": drafts, "cases": cases }));
     (name, format!("{whole:#}\n"))
 }
@@ -86,6 +93,7 @@ pub(crate) fn check_case(case: &Value) -> Read<()> {
         "apply" => updates::check(case),
         "frank" | "verify-frank" => franking::check(case),
         "seal-group-info" | "open-group-info" => group_info::check(case),
+        "key-config" | "binary-http" | "encapsulate" | "open-request" | "open-response" => ohttp::check(case),
         "external-receiver" | "associated-party" => semi_private::check(case),
         "parse-uri" => uris::check(case),
         other => Err(format!("the operation {other} is unknown")),
